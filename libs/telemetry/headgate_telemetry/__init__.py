@@ -1,0 +1,1 @@
+"""Logs, traces and metrics: one compact record per call, written out in batches."""

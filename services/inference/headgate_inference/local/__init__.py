@@ -1,0 +1,1 @@
+"""The models that come with the suite: MiniLM embeddings and an extractive chat model that stands on them."""
