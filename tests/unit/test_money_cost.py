@@ -3,11 +3,12 @@
 from decimal import ROUND_HALF_EVEN, Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from headgate.metering.v1.metering_pb2 import Quantities
 from headgate.registry.v1.registry_pb2 import Model, Price
 from headgate_money import FLAT, cost_nano_usd, price_of, worst_case_nano_usd
-from hypothesis import given
-from hypothesis import strategies as st
 
 tokens = st.integers(0, 10**9)
 prices = st.integers(0, 10**9)

@@ -3,9 +3,10 @@
 from decimal import Decimal
 
 import pytest
-from headgate_money import parse_usd_per_call, parse_usd_per_million, round_to_nano, usd
 from hypothesis import given
 from hypothesis import strategies as st
+
+from headgate_money import parse_usd_per_call, parse_usd_per_million, round_to_nano, usd
 
 
 @pytest.mark.parametrize(

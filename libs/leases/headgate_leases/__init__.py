@@ -1,0 +1,1 @@
+"""Limits that hold over all processes although each decides alone: metering grants leases, holders spend them."""

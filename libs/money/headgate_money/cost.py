@@ -3,7 +3,6 @@ dataclasses would cost more than the arithmetic."""
 
 from headgate.metering.v1.metering_pb2 import Quantities
 from headgate.registry.v1.registry_pb2 import Model, Price
-
 from headgate_money.units import round_to_nano
 
 # PLAN-10: 0.002 USD per 1,000 tokens of either kind for a model without a price.

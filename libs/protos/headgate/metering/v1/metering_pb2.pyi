@@ -113,7 +113,9 @@ class LeaseAsk(_message.Message):
     spent: _builtins.int
     """Units spent since the last ask; may be negative when an estimate was corrected downwards."""
     returned: _builtins.int
-    """Units held that are given back."""
+    """Units held that are given back; negative when more was spent than was held (booked at once, even into
+    debt).
+    """
     def __init__(
         self,
         *,
@@ -167,7 +169,7 @@ class LeaseGrant(_message.Message):
     holders: _builtins.int
     """Processes that hold units of the bucket."""
     retry_after_ms: _builtins.int
-    """On a refusal: when one unit will be there, milliseconds from now, at least 1."""
+    """When less than wanted was granted: when one more unit will be there, milliseconds from now, at least 1."""
     def __init__(
         self,
         *,
