@@ -1,0 +1,1 @@
+"""Typed clients of the services: one method for each RPC, over any channel."""

@@ -1,5 +1,6 @@
 """What a servicer knows of one call, whatever carried it."""
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -52,6 +53,14 @@ def methods_of(service: ServiceDescriptor) -> dict[str, Method]:
     return methods
 
 
+REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
+
+
+def request_id_or_new(text: str | None, call_id: str) -> str:
+    """The client's own request id when it has the allowed form (GEN-7), else one made from the call id."""
+    return text if text and REQUEST_ID(text) else "req_" + call_id.replace("-", "")
+
+
 @dataclass(frozen=True, slots=True)
 class Peer:
     """Who is at the other end of the transport. `inside` is true for a part of the suite: the same process, or
@@ -66,8 +75,19 @@ class CallContext:
     put in `initial_metadata` goes out with the first message, or with the error."""
 
     __slots__ = (
-        "_callbacks", "call_id", "deadline", "initial_metadata", "metadata", "method", "metadata_sender",
-        "peer", "principal", "record", "request_id", "trace", "trailing_metadata",
+        "_callbacks",
+        "call_id",
+        "deadline",
+        "initial_metadata",
+        "metadata",
+        "metadata_sender",
+        "method",
+        "peer",
+        "principal",
+        "record",
+        "request_id",
+        "trace",
+        "trailing_metadata",
     )  # fmt: skip
 
     def __init__(

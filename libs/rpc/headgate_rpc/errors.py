@@ -52,7 +52,9 @@ class Condition:
     partner_code: int
 
 
-def _request(http: int, code: str, status: StatusCode = StatusCode.INVALID_ARGUMENT, partner: int = 1001) -> Condition:
+def _request(
+    http: int, code: str, status: StatusCode = StatusCode.INVALID_ARGUMENT, partner: int = 1001
+) -> Condition:
     return Condition(status, http, "invalid_request_error", code, partner)
 
 

@@ -1,0 +1,56 @@
+"""How one part of the suite calls another: the same few lines in one process and over the wire."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from google.protobuf.message import Message
+
+from headgate_rpc.call import Method
+
+M_co = TypeVar("M_co", bound=Message, covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What goes with a request: metadata (lower-case keys) and the time it may take, in seconds."""
+
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    timeout: float | None = None
+
+
+NO_OPTIONS = Options()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply(Generic[M_co]):
+    """One reply with its initial and trailing metadata, merged."""
+
+    message: M_co
+    metadata: Mapping[str, str]
+
+
+class StreamReply(Protocol[M_co]):
+    """A stream of replies. Whoever opened it must exhaust it or close it; closing cancels the call."""
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """Initial metadata."""
+
+    def __aiter__(self) -> AsyncIterator[M_co]: ...
+
+    async def aclose(self) -> None:
+        """Cancel the call, wherever it is. Idempotent."""
+
+
+class Channel(Protocol):
+    """A way to a service. All faults come as HeadgateError with the reply metadata in `.metadata`."""
+
+    async def unary(self, method: Method, request: Message, options: Options = NO_OPTIONS) -> Reply[Message]:
+        """Call a method that has one reply."""
+
+    async def stream(
+        self, method: Method, request: Message, options: Options = NO_OPTIONS
+    ) -> StreamReply[Message]:
+        """Call a method that streams; returns when the initial metadata is there, which is with the first
+        reply at the latest. A fault before that is raised here."""

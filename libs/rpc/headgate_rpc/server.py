@@ -1,0 +1,192 @@
+"""The one builder of gRPC servers: a host's services over the wire, with health, reflection, size limits and
+a graceful stop."""
+
+import asyncio
+import hmac
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+import grpc
+from google.protobuf.message import Message
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from headgate_rpc.call import CallContext, Peer
+from headgate_rpc.errors import HeadgateError
+from headgate_rpc.host import Endpoint, Host
+from headgate_rpc.status import trailing_metadata_of
+from headgate_settings import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """Limits of a gRPC server; sizes in bytes, ages in milliseconds."""
+
+    max_request_bytes: int = 32 * 1024 * 1024
+    max_reply_bytes: int = 64 * 1024 * 1024
+    max_metadata_bytes: int = 16 * 1024
+    max_streams_per_connection: int = 1000
+    max_connection_age_ms: int = 0
+    reflection: bool = True
+    suite_secret: Secret | None = None
+
+
+class RpcServer:
+    """Serves a host on one address. `port` is known after `start`."""
+
+    def __init__(self, host: Host, address: str, options: ServerOptions | None = None) -> None:
+        self._host = host
+        self._address = address
+        self._options = options or ServerOptions()
+        self._server = grpc.aio.server(options=_channel_arguments(self._options))
+        self._health = health.aio.HealthServicer()
+        self.port = 0
+
+    async def start(self) -> None:
+        """Bind and serve. Raises OSError when the address cannot be bound."""
+        for service, handlers in _handlers(self._host, self._options.suite_secret).items():
+            self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = [service.full_name for service in self._host.services]
+        if self._options.reflection:
+            reflection.enable_server_reflection(
+                [*names, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server
+            )
+        try:
+            self.port = self._server.add_insecure_port(self._address)
+        except RuntimeError as fault:
+            raise OSError(f"cannot listen on {self._address}") from fault
+        await self._server.start()
+
+    async def set_serving(self, serving: bool) -> None:
+        """Answer health checks of every service, and of the whole server, accordingly."""
+        status = (
+            health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        )
+        for name in ["", *(service.full_name for service in self._host.services)]:
+            await self._health.set(name, status)
+
+    async def stop(self, grace: float) -> None:
+        """Refuse new calls, let running ones end for at most `grace` seconds, then cut them."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace)
+
+
+def _channel_arguments(options: ServerOptions) -> list[tuple[str, int]]:
+    arguments = [
+        ("grpc.max_receive_message_length", options.max_request_bytes),
+        ("grpc.max_send_message_length", options.max_reply_bytes),
+        ("grpc.max_metadata_size", options.max_metadata_bytes),
+        ("grpc.max_concurrent_streams", options.max_streams_per_connection),
+        ("grpc.so_reuseport", 0),
+    ]
+    if options.max_connection_age_ms:
+        arguments.append(("grpc.max_connection_age_ms", options.max_connection_age_ms))
+    return arguments
+
+
+def _handlers(host: Host, secret: Secret | None) -> dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]]:
+    services: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = {}
+    for endpoint in host.endpoints():
+        method = endpoint.method
+        make = (
+            grpc.unary_stream_rpc_method_handler
+            if method.server_streaming
+            else grpc.unary_unary_rpc_method_handler
+        )
+        run = _serve_stream(endpoint, secret) if method.server_streaming else _serve_unary(endpoint, secret)
+        services.setdefault(method.service, {})[method.name] = make(
+            run,
+            request_deserializer=method.request_class.FromString,
+            response_serializer=method.response_class.SerializeToString,
+        )
+    return services
+
+
+def _serve_unary(
+    endpoint: Endpoint, secret: Secret | None
+) -> Callable[[Message, "grpc.aio.ServicerContext[Any, Any]"], Awaitable[Message]]:
+    async def serve(request: Message, context: "grpc.aio.ServicerContext[Any, Any]") -> Message:
+        call = _open(endpoint, context, secret)
+        try:
+            reply = await endpoint.unary(call, request)
+        except HeadgateError as error:
+            await _abort(context, error)
+        await context.send_initial_metadata(tuple(call.initial_metadata.items()))
+        if call.trailing_metadata:
+            context.set_trailing_metadata(tuple(call.trailing_metadata.items()))
+        return reply
+
+    return serve
+
+
+def _serve_stream(
+    endpoint: Endpoint, secret: Secret | None
+) -> Callable[[Message, "grpc.aio.ServicerContext[Any, Any]"], AsyncIterator[Message]]:
+    async def serve(
+        request: Message, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> AsyncIterator[Message]:
+        call = _open(endpoint, context, secret)
+        metadata = _MetadataSender(call, context)
+        replies = endpoint.stream(call, request)
+        try:
+            async for reply in replies:
+                await metadata.send()
+                yield reply
+        except HeadgateError as error:
+            await _abort(context, error)
+        finally:
+            await replies.aclose()  # type: ignore[attr-defined]  # always an async generator
+        await metadata.send()
+        if call.trailing_metadata:
+            context.set_trailing_metadata(tuple(call.trailing_metadata.items()))
+
+    return serve
+
+
+class _MetadataSender:
+    """Sends a stream's initial metadata once: early when the servicer asks for it, else with the first reply."""
+
+    def __init__(self, call: CallContext, context: "grpc.aio.ServicerContext[Any, Any]") -> None:
+        self._call = call
+        self._context = context
+        self._sending: asyncio.Future[None] | None = None
+        call.metadata_sender = self._start
+
+    def _start(self) -> None:
+        if self._sending is None:
+            metadata = tuple(self._call.initial_metadata.items())
+            self._sending = asyncio.ensure_future(self._context.send_initial_metadata(metadata))
+
+    async def send(self) -> None:
+        self._start()
+        if self._sending is not None and not self._sending.done():
+            await self._sending
+
+
+async def _abort(context: "grpc.aio.ServicerContext[Any, Any]", error: HeadgateError) -> None:
+    await context.abort(error.condition.status, error.message, trailing_metadata_of(error))
+
+
+def _open(
+    endpoint: Endpoint, context: "grpc.aio.ServicerContext[Any, Any]", secret: Secret | None
+) -> CallContext:
+    metadata = {k: v for k, v in context.invocation_metadata() or () if isinstance(v, str)}
+    shown = metadata.pop("x-headgate-suite", "")
+    inside = (
+        bool(secret) and hmac.compare_digest(shown.encode(), secret.reveal().encode()) if secret else False
+    )
+    remaining = context.time_remaining()
+    deadline = None if remaining is None else time.monotonic() + remaining
+    return endpoint.open(metadata, Peer(_address(context.peer()), inside), deadline)
+
+
+def _address(peer: str) -> str:
+    """`ipv4:127.0.0.1:5000` and `ipv6:%5B::1%5D:5000` to the bare address; empty for a unix socket."""
+    kind, _, rest = peer.partition(":")
+    if kind not in {"ipv4", "ipv6"}:
+        return ""
+    return unquote(rest).rpartition(":")[0].strip("[]")

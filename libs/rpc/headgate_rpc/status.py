@@ -1,0 +1,88 @@
+"""HeadgateError on the wire: google.rpc.Status with ErrorInfo in `grpc-status-details-bin`, the way gRPC
+clients of any language read it."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import grpc
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status.rpc_status import GRPC_DETAILS_METADATA_KEY
+
+from headgate_rpc.errors import (
+    HeadgateError,
+    Reason,
+    cancelled,
+    deadline_exceeded,
+    internal_error,
+)
+
+DOMAIN: Final = "headgate"
+
+
+def details_of(error: HeadgateError) -> bytes:
+    """The serialised google.rpc.Status of an error."""
+    metadata = dict(error.details)
+    if error.field is not None:
+        metadata["field"] = error.field
+    if error.retry_after_ms is not None:
+        metadata["retry_after_ms"] = str(error.retry_after_ms)
+    info = any_pb2.Any()
+    info.Pack(error_details_pb2.ErrorInfo(reason=error.reason.value, domain=DOMAIN, metadata=metadata))
+    code: int = error.condition.status.value[0]
+    status = status_pb2.Status(code=code, message=error.message, details=[info])
+    serialised: bytes = status.SerializeToString()
+    return serialised
+
+
+def trailing_metadata_of(error: HeadgateError) -> tuple[tuple[str, str | bytes], ...]:
+    """Everything that goes out with a failed call: its reply metadata and the details."""
+    return (*error.metadata.items(), (GRPC_DETAILS_METADATA_KEY, details_of(error)))
+
+
+def error_of(fault: grpc.aio.AioRpcError) -> HeadgateError:
+    """What a failed call of ours means. A status without our details is trouble of the transport: it must
+    never look like an answer (a proxy's NOT_FOUND is not ours)."""
+    metadata = {**_text(fault.initial_metadata()), **_text(fault.trailing_metadata())}
+    for key, value in fault.trailing_metadata() or ():
+        if key == GRPC_DETAILS_METADATA_KEY:
+            error = _parse(value if isinstance(value, bytes) else value.encode("latin-1"))
+            if error is not None:
+                error.metadata = metadata
+                return error
+    return _transport_fault(fault.code())
+
+
+def _parse(details: bytes) -> HeadgateError | None:
+    status = status_pb2.Status.FromString(details)
+    for detail in status.details:
+        info = error_details_pb2.ErrorInfo()
+        if detail.Unpack(info) and info.domain == DOMAIN and info.reason in Reason.__members__:
+            metadata = dict(info.metadata)
+            field = metadata.pop("field", None)
+            retry_after = metadata.pop("retry_after_ms", None)
+            return HeadgateError(
+                Reason(info.reason),
+                status.message,
+                field=field,
+                retry_after_ms=None if retry_after is None else int(retry_after),
+                details=metadata,
+            )
+    return None
+
+
+def _transport_fault(code: grpc.StatusCode) -> HeadgateError:
+    if code is grpc.StatusCode.CANCELLED:
+        return cancelled()
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return deadline_exceeded()
+    if code is grpc.StatusCode.INTERNAL:
+        return internal_error()
+    return HeadgateError(
+        Reason.SERVICE_UNAVAILABLE, "A part of the suite cannot be reached.", retry_after_ms=1000
+    )
+
+
+def _text(metadata: object) -> Mapping[str, str]:
+    items = metadata if metadata is not None else ()
+    return {k: v for k, v in items if isinstance(v, str)}  # type: ignore[attr-defined]
