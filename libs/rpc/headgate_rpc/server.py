@@ -88,7 +88,7 @@ def _channel_arguments(options: ServerOptions) -> list[tuple[str, int]]:
     return arguments
 
 
-def _handlers(host: Host, secret: Secret | None) -> dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]]:
+def _handlers(host: Host, secret: Secret | None) -> dict[str, dict[str, "grpc.RpcMethodHandler[Any, Any]"]]:
     services: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = {}
     for endpoint in host.endpoints():
         method = endpoint.method
