@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from headgate_database import Database, StoreError
 from sqlalchemy import Column, Integer, MetaData, String, Table, text
+
+from headgate_database import Database, StoreError
 
 METADATA = MetaData()
 THINGS = Table("things", METADATA, Column("id", Integer, primary_key=True), Column("colour", String(20)))

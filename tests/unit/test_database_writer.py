@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from headgate_database import Database
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, event, func, select
 from sqlalchemy.exc import IntegrityError, OperationalError
+
+from headgate_database import Database
 
 METADATA = MetaData()
 NUMBERS = Table("numbers", METADATA, Column("value", Integer, primary_key=True))
