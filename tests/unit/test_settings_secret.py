@@ -6,6 +6,7 @@ import json
 import pickle
 
 import pytest
+
 from headgate_settings import Secret
 
 TOKEN = "sk-very-secret"

@@ -1,0 +1,42 @@
+"""`headgate.yaml` to frozen dataclasses (schema.py), with file and line for every problem."""
+
+from headgate_settings.config.file import ConfigFile
+from headgate_settings.config.problems import ConfigError, Problems
+from headgate_settings.config.reader import parse_config
+from headgate_settings.config.schema import (
+    AliasConfig,
+    AliasTargetConfig,
+    Config,
+    DeploymentConfig,
+    FallbackConfig,
+    LimitConfig,
+    ModelConfig,
+    NetworkConfig,
+    PlanConfig,
+    PolicyConfig,
+    PriceConfig,
+    ProviderConfig,
+    RoutingConfig,
+    TimeoutsConfig,
+)
+
+__all__ = [
+    "AliasConfig",
+    "AliasTargetConfig",
+    "Config",
+    "ConfigError",
+    "ConfigFile",
+    "DeploymentConfig",
+    "FallbackConfig",
+    "LimitConfig",
+    "ModelConfig",
+    "NetworkConfig",
+    "PlanConfig",
+    "PolicyConfig",
+    "PriceConfig",
+    "Problems",
+    "ProviderConfig",
+    "RoutingConfig",
+    "TimeoutsConfig",
+    "parse_config",
+]
