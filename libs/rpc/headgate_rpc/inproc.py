@@ -17,9 +17,14 @@ INSIDE = Peer(address="", inside=True)
 class InprocChannel:
     """Calls `host` directly. Messages are handed over as they are, so a servicer must not change a request."""
 
-    def __init__(self, host: Host, peer: Peer = INSIDE) -> None:
-        self._host = host
+    def __init__(self, host: Host | None = None, peer: Peer = INSIDE) -> None:
+        if host is not None:
+            self.connect(host)
         self._peer = peer
+
+    def connect(self, host: Host) -> None:
+        """For a composition root whose host needs this very channel (its gate calls auth and metering)."""
+        self._host = host
 
     async def unary(self, method: Method, request: Message, options: Options = NO_OPTIONS) -> Reply[Message]:
         """See Channel."""
