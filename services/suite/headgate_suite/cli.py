@@ -1,0 +1,146 @@
+"""The command `headgate`: what it can do, and one line for what went wrong."""
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, NoReturn, TypeVar
+
+import typer
+
+from headgate_rpc.errors import HeadgateError, Reason
+from headgate_settings import SettingsError
+from headgate_settings.config import ConfigError
+
+app = typer.Typer(
+    name="headgate",
+    help="An AI inference gateway: `headgate up` starts it, `headgate keys create` lets somebody in.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+keys = typer.Typer(help="Make, list and end API keys.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
+
+T = TypeVar("T")
+
+CANNOT_REACH = "No suite answers at {address}: start it with `headgate up`, or set HEADGATE_GRPC."
+
+
+def run() -> None:
+    """Run the command line. Faults of a user's making end in one line on standard error and exit status 1."""
+    try:
+        app()
+    except SettingsError as error:
+        fail(*error.problems)
+    except ConfigError as error:
+        fail(*error.problems)
+    except OSError as error:
+        fail(error.strerror or str(error))
+    except HeadgateError as error:
+        fail(error.message if error.field is None else f"{error.field}: {error.message}")
+
+
+def fail(*lines: str) -> NoReturn:
+    """Say what is wrong and leave."""
+    for line in lines:
+        print(f"headgate: {line}", file=sys.stderr)
+    raise SystemExit(1)
+
+
+@app.command()
+def up() -> None:
+    """Run every service in this process until Ctrl-C."""
+    from headgate_suite.up import run_up  # noqa: PLC0415 - the services take a second to import
+
+    run_up()
+
+
+@app.command()
+def check(
+    config: Annotated[
+        Path | None, typer.Argument(help="Default: HEADGATE_CONFIG, else headgate.yaml.")
+    ] = None,
+) -> None:
+    """Check the configuration file and say what is in it."""
+    from headgate_suite.check import check_config  # noqa: PLC0415
+
+    print(check_config(config))
+
+
+@app.command()
+def chat(
+    model: Annotated[str, typer.Argument(help="Id or alias of a model, such as local-extractive.")],
+    system: Annotated[
+        str | None, typer.Option(help="Instructions that stand before the conversation.")
+    ] = None,
+    file: Annotated[Path | None, typer.Option(help="A text that the conversation is about.")] = None,
+) -> None:
+    """Talk to a model in the terminal. An empty line or Ctrl-D ends it."""
+    from headgate_suite.chat import converse  # noqa: PLC0415
+
+    _run(converse(model, system, file))
+
+
+@keys.command("generate")
+def generate_key() -> None:
+    """Print a new key without storing it, for HEADGATE_BOOTSTRAP_KEY."""
+    from headgate_credentials import generate  # noqa: PLC0415
+
+    print(generate().text.reveal())
+
+
+@keys.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="What the key is for.")],
+    *,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="Repeatable; default: inference, models:read, usage:read.")
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Repeatable; only these models; default: any.")
+    ] = None,
+    policy: Annotated[
+        str, typer.Option(help="Rate policy: enterprise (no limits), standard, free …")
+    ] = "enterprise",
+    ip: Annotated[
+        list[str] | None, typer.Option(help="Repeatable; CIDR the caller must come from; default: any.")
+    ] = None,
+    days: Annotated[
+        int | None, typer.Option(min=1, help="Days until the key expires; default: never.")
+    ] = None,
+) -> None:
+    """Make a key and print it, this once."""
+    from headgate_suite.keys import NewKey, create  # noqa: PLC0415
+
+    wanted = NewKey(name, scope or [], model or [], policy, ip or [], days)
+    print(_run(create(wanted)))
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """List the account's keys, without their secrets."""
+    from headgate_suite.keys import listing  # noqa: PLC0415
+
+    print(_run(listing()))
+
+
+@keys.command("revoke")
+def revoke_key(key_id: Annotated[str, typer.Argument(help="Id of the key (`key_…`), as listed.")]) -> None:
+    """End a key at once, everywhere."""
+    from headgate_suite.keys import revoke  # noqa: PLC0415
+
+    _run(revoke(key_id))
+    print(f"{key_id} is revoked.")
+
+
+def _run(work: Coroutine[object, object, T]) -> T:
+    from headgate_suite.client import client_settings  # noqa: PLC0415
+
+    try:
+        return asyncio.run(work)
+    except HeadgateError as error:
+        if error.reason is Reason.SERVICE_UNAVAILABLE:
+            fail(CANNOT_REACH.format(address=client_settings().grpc))
+        raise
