@@ -1,5 +1,6 @@
 """The config file: what it may say, and how it is told what it may not."""
 
+import asyncio
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -313,34 +314,66 @@ def test_a_change_is_handed_over_once(tmp_path: Path) -> None:
     file = ConfigFile(path, {})
     file.read()
     seen: list[Config] = []
-    assert not file.check_once(seen.append)
+    file.subscribe(seen.append)
+    assert not file.check_once()
     path.write_text("aliases: {a: b}")
-    assert file.check_once(seen.append)
-    assert not file.check_once(seen.append)
+    assert file.check_once()
+    assert not file.check_once()
     path.unlink()
-    assert file.check_once(seen.append)
+    assert file.check_once()
     assert [len(config.aliases) for config in seen] == [1, 0]
+    assert file.current is seen[-1]
 
 
 def test_a_file_that_appears_is_a_change(tmp_path: Path) -> None:
     file = ConfigFile(tmp_path / "headgate.yaml", {})
     file.read()
     file.path.write_text("aliases: {a: b}")
-    assert file.check_once(lambda config: None)
+    assert file.check_once()
 
 
 def test_a_bad_change_is_one_log_line_and_no_hand_over(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = tmp_path / "headgate.yaml"
-    file = ConfigFile(path, {})
+    file = ConfigFile(tmp_path / "headgate.yaml", {})
     file.read()
-    path.write_text("modls: []\nfoo: 1")
     seen: list[Config] = []
-    assert not file.check_once(seen.append)
-    assert not file.check_once(seen.append)
+    file.subscribe(seen.append)
+    file.path.write_text("modls: []\nfoo: 1")
+    assert not file.check_once()
+    assert not file.check_once()
     assert seen == []
+    assert file.current == Config()
     assert len(caplog.records) == 1
     assert "unknown key 'modls'" in caplog.text
-    path.write_text("models: []")
-    assert file.check_once(seen.append)
+    file.path.write_text("models: []")
+    assert file.check_once()
+
+
+def test_what_one_subscriber_refuses_none_gets(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = ConfigFile(tmp_path / "headgate.yaml", {})
+    first: list[Config] = []
+    second: list[Config] = []
+
+    def refuse_aliases(config: Config) -> None:
+        if config.aliases:
+            raise ConfigError(["headgate.yaml:1: no"])
+
+    file.subscribe(first.append)
+    file.subscribe(second.append, check=refuse_aliases)
+    file.path.write_text("aliases: {a: b}")
+    assert not file.check_once()
+    assert (first, second) == ([], [])
+    file.path.write_text("models: []")
+    assert file.check_once()
+    assert (first, second) == ([file.current], [file.current])
+
+
+async def test_watching_picks_up_a_change(tmp_path: Path) -> None:
+    file = ConfigFile(tmp_path / "headgate.yaml", {})
+    changed = asyncio.Event()
+    file.subscribe(lambda config: changed.set())
+    task = asyncio.create_task(file.watch(interval=0.001))
+    file.path.write_text("aliases: {a: b}")
+    await asyncio.wait_for(changed.wait(), 10)
+    task.cancel()

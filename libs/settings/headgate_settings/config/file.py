@@ -12,21 +12,58 @@ from headgate_settings.config.schema import Config
 _log = logging.getLogger(__name__)
 
 _Stamp = tuple[int, int, int]
+_Handler = Callable[[Config], None]
 
 
 class ConfigFile:
     """A path that holds a config, or does not: an absent file is the empty config.
 
-    A bad change keeps the old state and logs one line; the next change is looked at again.
+    `current` is the last good one. A bad change keeps it and logs one line; the next change is looked at again.
     """
 
     def __init__(self, path: Path, environ: Mapping[str, str]) -> None:
         self.path = path
+        self.current = Config(file=str(path))
         self._environ = dict(environ)
         self._seen: _Stamp | None = None
+        self._checks: list[_Handler] = []
+        self._handlers: list[_Handler] = []
 
     def read(self) -> Config:
-        """The config as it is now. Raises ConfigError."""
+        """Read the file, make it the current config and return it. Raises ConfigError."""
+        self.current = self._read()
+        return self.current
+
+    def subscribe(self, on_change: _Handler, *, check: _Handler | None = None) -> None:
+        """Call `on_change` with each later config. `check` may refuse one by raising ConfigError: every check
+        runs before the first `on_change`, so a config is taken by all or by none."""
+        self._handlers.append(on_change)
+        if check is not None:
+            self._checks.append(check)
+
+    def check_once(self) -> bool:
+        """Look whether the file is another one than last time; True if its config was taken."""
+        if self._stamp() == self._seen:
+            return False
+        try:
+            config = self._read()
+            for check in self._checks:
+                check(config)
+        except ConfigError as error:
+            _log.warning("config not reloaded, the old one stays: %s", "; ".join(error.problems))
+            return False
+        self.current = config
+        for on_change in self._handlers:
+            on_change(config)
+        return True
+
+    async def watch(self, interval: float = 1.0) -> None:
+        """Check for changes every `interval` seconds until cancelled."""
+        while True:
+            await asyncio.sleep(interval)
+            self.check_once()
+
+    def _read(self) -> Config:
         # The stamp comes first: a change while reading is then seen at the next check.
         self._seen = self._stamp()
         try:
@@ -36,26 +73,6 @@ class ConfigFile:
         except OSError as error:
             raise ConfigError([f"{self.path}: cannot be read: {error.strerror}"]) from None
         return parse_config(content, str(self.path), self._environ)
-
-    def check_once(self, on_change: Callable[[Config], None]) -> bool:
-        """Hand the config to `on_change` when the file is another one than last time; True if it was taken.
-
-        `on_change` may refuse it by raising ConfigError.
-        """
-        if self._stamp() == self._seen:
-            return False
-        try:
-            on_change(self.read())
-        except ConfigError as error:
-            _log.warning("config not reloaded, the old one stays: %s", "; ".join(error.problems))
-            return False
-        return True
-
-    async def watch(self, on_change: Callable[[Config], None], interval: float = 1.0) -> None:
-        """Check for changes every `interval` seconds until cancelled."""
-        while True:
-            await asyncio.sleep(interval)
-            self.check_once(on_change)
 
     def _stamp(self) -> _Stamp | None:
         try:
