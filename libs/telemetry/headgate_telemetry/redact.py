@@ -12,7 +12,9 @@ MASK = "***"
 _CREDENTIAL = re.compile(
     r"(?P<keep>sk-hg-[A-Za-z0-9]{1,24}+)[\w-]+"
     r"|(?P<scheme>sk-)(?!hg-)[\w-]{8,}"
-    r"|(?P<auth>\b(?:[Bb]earer|BEARER|[Bb]asic|BASIC)\s+)[^\s\"',;]+"
+    r"|(?P<bearer>\b(?:[Bb]earer|BEARER)\s+)[^\s\"',;]+"
+    # Base64, not the next word of a sentence.
+    r"|(?P<basic>\b(?:[Bb]asic|BASIC)\s+)(?=[a-z+/]*[A-Z0-9=])[A-Za-z0-9+/]{6,}={0,2}"
     r"|(?P<jwt>eyJ)[\w-]{6,}\.[\w-]*(?:\.[\w-]*)?"
     r"|(?P<google>AIza)[\w-]{20,}"
     r"|(?P<url>://)[^/\s@]+@",

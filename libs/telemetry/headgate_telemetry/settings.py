@@ -26,7 +26,7 @@ class TelemetrySettings:
         default="",
         help="The same under OpenTelemetry's name; `HEADGATE_OTLP_ENDPOINT` wins.",
     )
-    otlp_headers: Secret = setting(  # noqa: RUF009 - a Secret does not change
+    otlp_headers: Secret = setting(
         env="OTEL_EXPORTER_OTLP_HEADERS",
         default=Secret(),
         help="Metadata for the collector, `name=value,name=value`.",
@@ -34,7 +34,7 @@ class TelemetrySettings:
     trace_ratio: float = setting(
         env="HEADGATE_TRACE_RATIO", default=1.0, help="Share of the traces begun here that is kept, 0 to 1."
     )
-    ops: HostPort = setting(  # noqa: RUF009 - a HostPort does not change
+    ops: HostPort = setting(
         env="HEADGATE_OPS",
         default=HostPort("127.0.0.1", 9464),
         help="Address of `/metrics`, `/healthz` and `/readyz`.",

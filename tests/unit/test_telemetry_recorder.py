@@ -1,0 +1,294 @@
+"""Records become lines, counters and spans in batches; hostile values forge nothing."""
+
+import asyncio
+import dataclasses
+import json
+import random
+
+import pytest
+
+from headgate_rpc.errors import HeadgateError, Reason
+from headgate_telemetry.counters import CallCounters
+from headgate_telemetry.metrics import Metrics
+from headgate_telemetry.observer import RecordingObserver
+from headgate_telemetry.record import AttemptRecord, CallRecord, EdgeRecord, TraceContext
+from headgate_telemetry.recorder import Recorder
+
+START = 1_795_252_320_000_000_000
+TRACE = TraceContext("a" * 32, "b" * 16, "c" * 16)
+HOSTILE = ["\r", "\n", "\r\n", "\x1b[2K", "\u2028", "\u2029", "\x85", "\x0c", "\x9b", "\x7f", "\x00", '"', "\\", "'",
+           "}", "{", '"}\n{"event":"request","forged":true}', "\ud800", "😀", "\u202e", "\ufeff"]  # fmt: skip
+
+
+class Kept:
+    """Lines and logged exceptions, kept."""
+
+    def __init__(self):
+        self.raw = b""
+        self.writes = 0
+        self.counted = 0
+        self.exceptions: list[dict[str, object]] = []
+
+    def write(self, lines: bytes, count: int) -> None:
+        self.raw += lines
+        self.writes += 1
+        self.counted += count
+
+    def exception(self, event: str, **fields: object) -> None:
+        self.exceptions.append(fields)
+
+    @property
+    def lines(self) -> list[dict[str, object]]:
+        return [json.loads(line) for line in self.raw.decode().splitlines()]
+
+
+@pytest.fixture
+def kept():
+    return Kept()
+
+
+@pytest.fixture
+def recorder(kept):
+    return Recorder("suite", kept, CallCounters(Metrics()), kept)
+
+
+def make_call(**fields):
+    record = CallRecord(
+        service="headgate.inference.v1.InferenceService",
+        method="Generate",
+        endpoint="POST /v1/chat/completions",
+        request_id="req-1",
+        trace=TRACE,
+        started_ns=START,
+        ended_ns=START + 12_345_678,
+        call_id="018f",
+        account_id="acct",
+        key_prefix="sk-hg-abc",
+        client_address="10.0.0.1",
+        operation="chat",
+        requested_model="fast",
+        model="gpt-4o-mini",
+        provider="openai",
+        input_tokens=12,
+        output_tokens=3,
+        cost_nano_usd=3600,
+        outcome="COMPLETED",
+    )
+    return dataclasses.replace(record, **fields)
+
+
+def make_edge(**fields):
+    return dataclasses.replace(
+        EdgeRecord("GET", "/v1/models", "req-2", TRACE, START, START + 1_000_000, 200, "10.0.0.1"), **fields
+    )
+
+
+def test_a_request_is_one_line_with_what_operators_ask_for(recorder, kept):
+    recorder.add(make_call())
+    recorder.flush()
+    (line,) = kept.lines
+    assert line == {
+        "time": "2026-11-21T09:12:00.012Z", "level": "info", "event": "request", "service": "suite",
+        "request_id": "req-1", "call_id": "018f", "trace_id": "a" * 32, "account": "acct", "key_prefix": "sk-hg-abc",
+        "client": "10.0.0.1", "method": "POST", "path": "/v1/chat/completions", "rpc": "Generate", "status": 200,
+        "latency_ms": 12.346, "operation": "chat", "requested_model": "fast", "model": "gpt-4o-mini",
+        "provider": "openai", "streamed": False, "input_tokens": 12, "output_tokens": 3, "estimated": False,
+        "cost_nano_usd": 3600, "outcome": "COMPLETED", "attempts": 0,
+    }  # fmt: skip
+
+
+def test_a_direct_call_has_its_grpc_path(recorder, kept):
+    recorder.add(make_call(endpoint="/headgate.inference.v1.InferenceService/Generate"))
+    recorder.flush()
+    assert kept.lines[0]["method"] == "POST"
+    assert kept.lines[0]["path"] == "/headgate.inference.v1.InferenceService/Generate"
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "level"),
+    [
+        ("RATE_LIMIT_EXCEEDED", 429, "info"),
+        ("INTERNAL_ERROR", 500, "error"),
+        ("CANCELLED", 499, "info"),
+        ("?", 500, "error"),
+    ],
+)
+def test_a_failure_has_its_reason_status_and_level(recorder, kept, reason, status, level):
+    recorder.add(make_call(reason=reason, message="Why."))
+    recorder.flush()
+    (line,) = kept.lines
+    assert (line["error"], line["message"], line["status"], line["level"]) == (reason, "Why.", status, level)
+
+
+def test_each_attempt_is_a_line(recorder, kept):
+    first = AttemptRecord(
+        1,
+        "openai",
+        "m",
+        "up",
+        TRACE,
+        START,
+        START + 5_000_000,
+        "api.example.com",
+        503,
+        "FAILED",
+        "UPSTREAM_ERROR",
+    )
+    unfinished = AttemptRecord(2, "spare", "m", "up2", TRACE, START + 6_000_000)
+    recorder.add(make_call(attempts=[first, unfinished]))
+    recorder.flush()
+    request, one, two = kept.lines
+    assert request["attempts"] == 2
+    assert (one["attempt"], one["provider"], one["status"], one["latency_ms"]) == (1, "openai", 503, 5.0)
+    assert (one["error"], one["level"], one["call_id"]) == ("UPSTREAM_ERROR", "warning", "018f")
+    assert two["latency_ms"] == 6.346  # ended with its call
+
+
+def test_the_edge_writes_the_line_only_where_no_service_does(recorder, kept):
+    recorder.add(make_edge(reached_service=True))
+    recorder.add(make_edge(route="", http_status=404, reason="NOT_FOUND"))
+    recorder.flush()
+    (line,) = kept.lines
+    assert (line["status"], line["error"], line["trace_id"]) == (404, "NOT_FOUND", "a" * 32)
+
+
+def test_keys_put_into_labels_are_masked(recorder, kept):
+    key = "sk-hg-abc_Zm9vYmFyYmF6cXV4"
+    recorder.add(
+        make_call(request_id=key, requested_model=f"Bearer {key}", reason="NOT_FOUND", message=f"No {key}.")
+    )
+    recorder.add(make_edge(request_id=key))
+    recorder.flush()
+    assert len(kept.lines) == 2
+    assert b"Zm9v" not in kept.raw
+
+
+def test_r38_hostile_values_in_every_field_make_one_line_per_event(recorder, kept):
+    draw = random.Random(38)
+
+    def text():
+        return "".join(draw.choices(HOSTILE, k=draw.randrange(1, 9))) * draw.choice((1, 1, 1, 50))
+
+    def fill(record):
+        for each in dataclasses.fields(record):
+            if each.type is str:
+                setattr(record, each.name, text())
+        return record
+
+    events = 0
+    for number in range(10_000):
+        if number % 3:
+            attempts = [fill(AttemptRecord(1, "", "", "", TRACE, START))] * (number % 2)
+            recorder.add(fill(make_call(attempts=attempts, finish_reasons=(text(),))))
+            events += 1 + len(attempts)
+        else:
+            recorder.add(fill(make_edge()))
+            events += 1
+    recorder.flush()
+    assert kept.exceptions == []
+    lines = kept.lines
+    assert len(lines) == events == kept.counted
+    assert len(kept.raw.split(b"\n")) == events + 1
+    assert {line["event"] for line in lines} == {"request", "attempt"}
+    assert not any("forged" in line for line in lines)
+    assert max(len(value) for line in lines for value in line.values() if isinstance(value, str)) <= 256
+    assert not any(byte in kept.raw for byte in (b"\x1b", b"\x7f", b"\r", "\x9b".encode(), "\u2028".encode()))
+
+
+def test_an_odd_record_costs_only_itself(recorder, kept):
+    recorder.add(make_call(call_id=None, request_id="odd"))
+    recorder.add(make_call())
+    recorder.flush()
+    assert len(kept.lines) == 1
+    assert kept.exceptions == [{"request_id": "odd"}]
+
+
+def test_quiet_logs_only_what_went_wrong(kept):
+    recorder = Recorder("suite", kept, CallCounters(Metrics()), kept, quiet=True)
+    recorder.add(make_call())
+    recorder.add(make_edge())
+    recorder.add(make_call(reason="INTERNAL_ERROR"))
+    recorder.flush()
+    assert [line["status"] for line in kept.lines] == [500]
+
+
+class Ticks:
+    """A sleep that a test releases."""
+
+    def __init__(self):
+        self.asleep = asyncio.Event()
+        self._due = asyncio.Event()
+
+    async def sleep(self, seconds: float) -> None:
+        assert seconds == 0.05
+        self.asleep.set()
+        await self._due.wait()
+        self._due.clear()
+
+    async def tick(self) -> None:
+        await self.asleep.wait()
+        self.asleep.clear()
+        self._due.set()
+        await self.asleep.wait()
+
+
+async def test_the_task_writes_in_slices_so_that_others_run_between(kept):
+    ticks = Ticks()
+    recorder = Recorder("suite", kept, CallCounters(Metrics()), kept, sleep=ticks.sleep)
+    task = asyncio.create_task(recorder.run())
+    for _ in range(200):
+        recorder.add(make_call())
+    await ticks.tick()
+    assert kept.counted == 200
+    assert kept.writes == 4
+    task.cancel()
+
+
+async def test_the_observer_closes_the_record(kept):
+    recorder = Recorder("suite", kept, CallCounters(Metrics()), kept)
+    metrics = Metrics()
+    observer = RecordingObserver(recorder, metrics, now_ns=lambda: START + 2_000_000)
+
+    @dataclasses.dataclass
+    class Who:
+        id: str = "key1"
+        account_id: str = "acct9"
+        key_prefix: str = "sk-hg-9"
+
+    @dataclasses.dataclass
+    class Call:
+        record: CallRecord
+        principal: Who | None
+        call_id: str = "c9"
+        request_id: str = "r9"
+
+    running = next(iter(metrics))
+    call = Call(make_call(ended_ns=0, account_id="", call_id=""), Who())
+    observer.started(call)
+    assert running.read() == 1
+    observer.finished(call, HeadgateError(Reason.MODEL_NOT_FOUND, "No such model."))
+    assert running.read() == 0
+    recorder.flush()
+    (line,) = kept.lines
+    assert (line["call_id"], line["account"], line["key_prefix"], line["request_id"]) == (
+        "c9",
+        "acct9",
+        "sk-hg-9",
+        "r9",
+    )
+    assert (line["error"], line["status"], line["latency_ms"]) == ("MODEL_NOT_FOUND", 404, 2.0)
+
+
+async def test_a_clock_that_steps_back_makes_no_negative_latency(kept):
+    recorder = Recorder("suite", kept, CallCounters(Metrics()), kept)
+    observer = RecordingObserver(recorder, Metrics(), now_ns=lambda: START - 10**9)
+    record = make_call()
+
+    class Call:
+        principal = None
+        call_id = request_id = ""
+
+    Call.record = record
+    observer.started(Call())
+    observer.finished(Call(), None)
+    assert record.ended_ns == record.started_ns
