@@ -38,8 +38,8 @@ def from_message(message: auth_pb2.Principal) -> Principal:
         scopes=frozenset(message.scopes),
         models=frozenset(message.models),
         policy=message.policy,
-        ip_allow_list=_networks(message.ip_allow_list),
-        account_ip_allow_list=_networks(message.account_ip_allow_list),
+        ip_allow_list=networks(message.ip_allow_list),
+        account_ip_allow_list=networks(message.account_ip_allow_list),
         expires_at_ms=message.expires_at_ms,
     )
 
@@ -59,5 +59,6 @@ def to_message(principal: Principal) -> auth_pb2.Principal:
     )
 
 
-def _networks(texts: Iterable[str]) -> tuple[Network, ...]:
+def networks(texts: Iterable[str]) -> tuple[Network, ...]:
+    """Address ranges from their texts. Raises ValueError when one is none."""
     return tuple(ip_network(text, strict=False) for text in texts)

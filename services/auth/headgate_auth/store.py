@@ -1,0 +1,52 @@
+"""What auth keeps, whatever keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from headgate_auth.accounts import Account
+    from headgate_auth.api_key import ApiKey
+
+
+class DuplicateError(Exception):
+    """An id that is taken."""
+
+
+class Store(Protocol):
+    """Accounts and keys. A write has happened for good when its call returns."""
+
+    async def add_account(self, account: Account) -> None:
+        """Raises DuplicateError when the id is taken."""
+
+    async def account(self, account_id: str) -> Account | None:
+        """The account, None when there is none."""
+
+    async def accounts(self) -> list[Account]:
+        """All accounts, oldest first, then by id."""
+
+    async def add_key(self, key: ApiKey) -> None:
+        """Raises DuplicateError when the id or the public id is taken."""
+
+    async def replace_key(self, key: ApiKey) -> None:
+        """Puts the key in the place of the one with its id, or adds it. Raises DuplicateError when another
+        key has the public id."""
+
+    async def key(self, key_id: str) -> ApiKey | None:
+        """The key by its id, None when there is none."""
+
+    async def find_key(self, public_id: str) -> tuple[ApiKey, Account] | None:
+        """The key by the id inside its text, with its account; None when there is none."""
+
+    async def keys(self, account_id: str) -> list[ApiKey]:
+        """The keys of an account, newest first, then by id."""
+
+    async def revoke_key(self, key_id: str, now_ms: int) -> bool:
+        """Ends the key; False when it had ended before or does not exist."""
+
+    async def touch_keys(self, used_at_ms: Mapping[str, int]) -> None:
+        """Moves `last_used_at_ms` of these keys forward; never back. Unknown ids are passed over."""
+
+    async def close(self) -> None:
+        """Gives up what is held open. Idempotent."""

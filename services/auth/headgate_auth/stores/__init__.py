@@ -1,0 +1,1 @@
+"""The backends of the store; one suite holds them to the same behaviour."""
