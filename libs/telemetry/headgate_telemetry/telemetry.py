@@ -12,7 +12,6 @@ from headgate_telemetry.logs import LEVELS, Logger, configure_logs, get_logger
 from headgate_telemetry.metrics import Metrics
 from headgate_telemetry.observer import RecordingObserver
 from headgate_telemetry.recorder import Recorder, Tracing
-from headgate_telemetry.resource import resource_attributes
 from headgate_telemetry.runtime import GarbageWatch, LoopWatch
 from headgate_telemetry.settings import TelemetrySettings
 from headgate_telemetry.trace import sample_new_traces
@@ -27,7 +26,8 @@ class Telemetry:
     """Sets up the logs of the process at once; `start` begins to write records, export and listen.
 
     `metrics` is where other libraries register theirs; `observer` goes to the host, `recorder` to the gateway.
-    `fd` is where log lines go, standard error by default.
+    `fd` is where log lines go, standard error by default. Make it inside the running loop: the exporter's
+    channel belongs to that loop.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class Telemetry:
     def _open_tracing(self, version: str, on_drop: Callable[[int], None]) -> Tracing:
         # Imported here because they load the OTLP messages, which nobody needs without a collector.
         from headgate_telemetry.exporter import SpanExporter, open_channel, parse_headers  # noqa: PLC0415
+        from headgate_telemetry.resource import resource_attributes  # noqa: PLC0415
         from headgate_telemetry.spans import SpanEncoder  # noqa: PLC0415
 
         self._exporter = SpanExporter(
