@@ -7,17 +7,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Protocol, cast
 
-import structlog
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 
 from headgate_clock import Clock, SystemClock, uuid7
 from headgate_rpc.call import CallContext, Method, Peer, methods_of, request_id_or_new
 from headgate_rpc.errors import HeadgateError, Reason, cancelled, deadline_exceeded, internal_error
+from headgate_telemetry.logs import get_logger
 from headgate_telemetry.record import CallRecord
 from headgate_telemetry.trace import continue_trace
 
-log = structlog.get_logger()
+log = get_logger()
 
 UnaryHandler = Callable[[Message, CallContext], Awaitable[Message]]
 StreamHandler = Callable[[Message, CallContext], AsyncIterator[Message]]

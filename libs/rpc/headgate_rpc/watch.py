@@ -12,15 +12,15 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import structlog
 from google.protobuf.message import Message
 
 from headgate.watch.v1 import watch_pb2
 from headgate_clock import Clock, SystemClock
 from headgate_rpc.channel import StreamReply
 from headgate_rpc.errors import HeadgateError
+from headgate_telemetry.logs import get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 T = TypeVar("T", bound=Message)
 R = TypeVar("R", bound=Message)
