@@ -1,0 +1,1 @@
+"""One adapter for each kind of provider: the canonical request out, the canonical reply back."""
