@@ -2,6 +2,7 @@
 
 from headgate_settings.config.file import ConfigFile
 from headgate_settings.config.problems import ConfigError, Problems
+from headgate_settings.config.providers import is_base_url
 from headgate_settings.config.reader import parse_config
 from headgate_settings.config.schema import (
     AliasConfig,
@@ -38,5 +39,6 @@ __all__ = [
     "ProviderConfig",
     "RoutingConfig",
     "TimeoutsConfig",
+    "is_base_url",
     "parse_config",
 ]

@@ -46,12 +46,13 @@ def _base_url(section: Section, name: str, kind: str) -> str:
         if name != "openai":
             section.problem("'base_url' is missing")
         return _OPENAI
-    if url and not _is_base_url(url):
+    if url and not is_base_url(url):
         section.problem("base_url: must be like https://host/v1, without user name or query", "base_url")
     return url
 
 
-def _is_base_url(url: str) -> bool:
+def is_base_url(url: str) -> bool:
+    """Whether a text is an http(s) URL that paths can be added to."""
     try:
         parts = urlsplit(url)
         well_formed = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
