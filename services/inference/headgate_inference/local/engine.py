@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from headgate_inference.local import graph
 from headgate_inference.local.weights import WeightFiles
-from headgate_inference.local.windows import batches, slices, windows
+from headgate_inference.local.windows import MAX_PIECES, batches, slices, windows
 from headgate_inference.local.worker import Steps
 
 Matrix = npt.NDArray[np.float32]
@@ -51,6 +51,10 @@ class Engine:
         """The longest start of `text` with at most `pieces` word pieces."""
         offsets = self._tokenizer.encode(text, add_special_tokens=False).offsets
         return text if len(offsets) <= pieces else text[: offsets[pieces - 1][1]]
+
+    def embed_texts(self, texts: Sequence[str]) -> Steps[Matrix]:
+        """Steps to the vectors [len(texts), 384] of texts of any length."""
+        return self.embed([self.pieces(text, MAX_PIECES)[:MAX_PIECES] for text in texts])
 
     def embed(self, inputs: Sequence[Sequence[int]]) -> Steps[Matrix]:
         """Steps to the vectors [len(inputs), 384], each of length 1. An input of over 254 pieces gets the
