@@ -1,0 +1,112 @@
+"""The accounting of one call: intent before the first provider byte, progress while it runs, one settle."""
+
+from dataclasses import dataclass
+
+from headgate.metering.v1.metering_pb2 import (
+    EVENT_KIND_CHECKPOINT,
+    EVENT_KIND_INTENT,
+    EVENT_KIND_SETTLE,
+    Outcome,
+    Quantities,
+    UsageEvent,
+)
+from headgate.registry.v1.registry_pb2 import Price
+from headgate_journal.errors import JournalFull
+from headgate_journal.journal import Journal
+from headgate_money import FLAT, cost_nano_usd
+
+CHECKPOINT_UNITS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How a call ended. Times in milliseconds; `price` only where another one holds than the intent's, after a
+    fallback to another model."""
+
+    outcome: "Outcome.ValueType"
+    quantities: Quantities
+    model: str
+    provider: str
+    estimated: bool = False
+    latency_ms: int = 0
+    first_token_ms: int = 0
+    attempts: int = 0
+    error_reason: str = ""
+    price: Price | None = None
+
+
+class MeteredCall:
+    """One call between its intent and its settle. Nothing here awaits, so no cancellation can come between
+    the steps."""
+
+    __slots__ = ("_checkpoint", "_intent", "_journal", "_settle", "_slot", "seq", "units")
+
+    def __init__(self, journal: Journal, intent: UsageEvent) -> None:
+        """Append the intent, which must say whatever its settle shall say of the caller, the model, the price,
+        the worst case, and the input tokens as estimated. `kind` is filled in. Raises JournalFull: refuse the
+        call. With `sync: always`, await `journal.synced(call.seq)` before the provider is called."""
+        intent.kind = EVENT_KIND_INTENT
+        self._journal = journal
+        self._intent = intent
+        self._settle: UsageEvent | None = None
+        self._checkpoint = CHECKPOINT_UNITS
+        self.units = 0
+        self.seq = journal.append(intent)
+        self._slot = journal.slots.claim(intent.call.call_id)
+
+    @property
+    def settled(self) -> UsageEvent | None:
+        """The settle event, once there is one."""
+        return self._settle
+
+    def progress(self, units: int) -> None:
+        """The provider has sent `units` so far. Call it before the units are written to the caller: what the
+        caller has is then billed, whatever happens."""
+        self.units = units
+        if self._slot is not None:
+            self._slot.update(units)
+        if units >= self._checkpoint:
+            self._checkpoint = units + CHECKPOINT_UNITS
+            self._append_checkpoint(units)
+
+    def settle(self, settlement: Settlement) -> UsageEvent:
+        """Close the call and give its settle event, with the cost. A second settle changes nothing and gives
+        the first. Raises JournalFull when the disk is full: the call is then settled at the next start."""
+        if self._settle is not None:
+            return self._settle
+        event = self._settle_event(settlement)
+        self._journal.append(event)
+        self._settle = event
+        if self._slot is not None:
+            self._slot.release()
+            self._slot = None
+        return event
+
+    def _settle_event(self, settlement: Settlement) -> UsageEvent:
+        event = UsageEvent()
+        event.CopyFrom(self._intent)
+        event.kind = EVENT_KIND_SETTLE
+        event.outcome = settlement.outcome
+        event.model = settlement.model
+        event.provider = settlement.provider
+        event.quantities.CopyFrom(settlement.quantities)
+        event.estimated = settlement.estimated
+        event.latency_ms = settlement.latency_ms
+        event.first_token_ms = settlement.first_token_ms
+        event.attempts = settlement.attempts
+        event.error_reason = settlement.error_reason
+        if settlement.price is not None:
+            event.price.CopyFrom(settlement.price)
+        event.cost_nano_usd = cost_nano_usd(
+            event.price if event.HasField("price") else FLAT, settlement.quantities
+        )
+        return event
+
+    def _append_checkpoint(self, units: int) -> None:
+        event = UsageEvent(kind=EVENT_KIND_CHECKPOINT, quantities=Quantities(output_tokens=units))
+        event.call.call_id = self._intent.call.call_id
+        try:
+            self._journal.append(event)
+        except JournalFull:
+            # The slot still knows; a checkpoint only matters after a power cut.
+            return

@@ -1,0 +1,171 @@
+"""Brings journalled events to metering: in order, in batches, one in flight, again and again while metering is
+away. From memory while it keeps up, from the files when it has fallen behind."""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+
+from headgate.metering.v1.metering_pb2 import (
+    EVENT_KIND_CHECKPOINT,
+    EVENT_KIND_INTENT,
+    EVENT_KIND_SETTLE,
+    RecordUsageRequest,
+    UsageEvent,
+)
+from headgate_clock import Clock
+from headgate_journal.journal import Journal
+from headgate_rpc.errors import HeadgateError
+
+Send = Callable[[RecordUsageRequest], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class ShipperLimits:
+    """Seconds, and numbers of events. Retries wait between half and the whole of a time that doubles from
+    `backoff_s` to `backoff_most_s`."""
+
+    batch: int = 1000
+    interval_s: float = 0.02
+    memory: int = 20_000
+    send_timeout_s: float = 10.0
+    backoff_s: float = 0.1
+    backoff_most_s: float = 5.0
+
+
+class Shipper:
+    """One for each journal; `run` is its task. `failures` counts sendings that had to be repeated,
+    `last_error` says why the last one."""
+
+    def __init__(
+        self, journal: Journal, send: Send, clock: Clock, limits: ShipperLimits | None = None
+    ) -> None:
+        self._journal = journal
+        self._send = send
+        self._clock = clock
+        self._limits = limits or ShipperLimits()
+        self._recent: deque[UsageEvent] = deque()
+        self._batch: list[UsageEvent] = []
+        self._next_seq = journal.acked_seq + 1
+        self._files: Iterator[UsageEvent] | None = None
+        self._work = asyncio.Event()
+        self._flushing: list[tuple[int, asyncio.Future[None]]] = []
+        self.failures = 0
+        self.last_error = ""
+        journal.on_append = self._appended
+        if self.lag_events:
+            self._work.set()
+
+    @property
+    def lag_events(self) -> int:
+        """Events that metering does not have yet."""
+        return self._journal.last_seq - self._journal.acked_seq
+
+    @property
+    def oldest_unsent_age(self) -> float:
+        """Seconds since the oldest event was written that metering does not have yet; 0 when it has all. Not
+        known (0) for events of an earlier process until they have been read."""
+        oldest = next(iter(self._batch or self._recent), None)
+        return max(0.0, (self._clock.wall_ms() - oldest.time_ms) / 1000) if oldest is not None else 0.0
+
+    async def run(self) -> None:
+        """Ship until cancelled."""
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            while self.lag_events:
+                # First the wait, so that most calls are settled in the batch that would hold their intent.
+                await asyncio.sleep(self._limits.interval_s)
+                await self._ship_batch()
+
+    async def flush(self) -> None:
+        """Return when metering has everything written before the call."""
+        upto = self._journal.last_seq
+        if self._journal.acked_seq >= upto:
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._flushing.append((upto, future))
+        await future
+
+    async def close(self, bound_s: float = 5.0) -> None:
+        """Flush for at most `bound_s` seconds; what is left is sent after the next start. `run` must be running
+        and is cancelled by whoever started it."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.flush(), bound_s)
+
+    def _appended(self, event: UsageEvent) -> None:
+        # Memory holds the newest unbroken run of events; what lies before it is read from the files.
+        if len(self._recent) >= self._limits.memory:
+            self._recent.clear()
+        self._recent.append(event)
+        if not self._work.is_set():
+            self._work.set()
+
+    async def _ship_batch(self) -> None:
+        self._batch = await self._next_batch()
+        if not self._batch:
+            # What stood there can no longer be read; the journal has counted it as a fault.
+            self._acked(self._first_in_memory() - 1)
+            return
+        last_seq = self._batch[-1].seq
+        events = without_settled(self._batch)
+        await self._deliver(RecordUsageRequest(producer_id=self._journal.producer_id, events=events))
+        self._acked(last_seq)
+
+    def _acked(self, seq: int) -> None:
+        self._batch = []
+        self._next_seq = seq + 1
+        self._journal.ack(seq)
+        done = [future for upto, future in self._flushing if upto <= seq]
+        self._flushing = [(upto, future) for upto, future in self._flushing if upto > seq]
+        for future in done:
+            if not future.done():
+                future.set_result(None)
+
+    async def _next_batch(self) -> list[UsageEvent]:
+        recent = self._recent
+        while recent and recent[0].seq < self._next_seq:
+            recent.popleft()
+        if recent and recent[0].seq == self._next_seq:
+            self._files = None
+            return [recent.popleft() for _ in range(min(len(recent), self._limits.batch))]
+        return await self._from_files(min(self._limits.batch, self._first_in_memory() - self._next_seq))
+
+    async def _from_files(self, count: int) -> list[UsageEvent]:
+        if self._files is None:
+            self._files = self._journal.read(self._next_seq)
+        # Off the loop: parsing a thousand records would stop it for milliseconds.
+        batch = await asyncio.to_thread(_first, self._files, count)
+        if len(batch) < count:
+            self._files = None
+        return batch
+
+    def _first_in_memory(self) -> int:
+        return self._recent[0].seq if self._recent else self._journal.last_seq + 1
+
+    async def _deliver(self, request: RecordUsageRequest) -> None:
+        wait_s = self._limits.backoff_s
+        while True:
+            try:
+                await asyncio.wait_for(self._send(request), self._limits.send_timeout_s)
+                return
+            except (HeadgateError, TimeoutError, OSError) as error:
+                self.failures += 1
+                self.last_error = str(error) or type(error).__name__
+            await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))
+            wait_s = min(2 * wait_s, self._limits.backoff_most_s)
+
+
+def without_settled(events: Iterable[UsageEvent]) -> list[UsageEvent]:
+    """Leave out what a settle in the same batch makes needless: its intent and checkpoints."""
+    events = list(events)
+    settled = {event.call.call_id for event in events if event.kind == EVENT_KIND_SETTLE}
+    passing = (EVENT_KIND_INTENT, EVENT_KIND_CHECKPOINT)
+    return [event for event in events if event.kind not in passing or event.call.call_id not in settled]
+
+
+def _first(events: Iterator[UsageEvent], count: int) -> list[UsageEvent]:
+    return list(islice(events, count))
