@@ -1,0 +1,1 @@
+"""Backends of the two stores: in memory, and SQL."""

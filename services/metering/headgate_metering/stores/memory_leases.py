@@ -1,0 +1,39 @@
+"""Leases in memory, for tests and for a suite that may forget its limits at a restart."""
+
+from collections.abc import Callable, Collection, MutableMapping
+from typing import TypeVar
+
+from headgate_metering.buckets import Bucket
+
+T = TypeVar("T")
+
+
+class MemoryLeaseStore:
+    """A dict of buckets."""
+
+    def __init__(self) -> None:
+        self._buckets: dict[str, Bucket] = {}
+
+    async def update(
+        self, bucket_ids: Collection[str], change: Callable[[MutableMapping[str, Bucket]], T]
+    ) -> T:
+        """See LeaseStore."""
+        # A copy: a change that fails half way must leave no trace.
+        known = {each: self._buckets[each] for each in bucket_ids if each in self._buckets}
+        result = change(known)
+        self._buckets.update(known)
+        return result
+
+    async def forget(self, now_ms: int) -> int:
+        """See LeaseStore."""
+        idle = [each for each, bucket in self._buckets.items() if bucket.keep_until_ms < now_ms]
+        for each in idle:
+            del self._buckets[each]
+        return len(idle)
+
+    async def count(self) -> int:
+        """See LeaseStore."""
+        return len(self._buckets)
+
+    async def close(self) -> None:
+        """See LeaseStore."""

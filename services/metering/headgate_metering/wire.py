@@ -1,0 +1,238 @@
+"""Between the messages of the contract and what the domain works on."""
+
+import hashlib
+
+from headgate.context.v1 import context_pb2
+from headgate.metering.v1 import metering_pb2
+from headgate.registry.v1 import registry_pb2
+from headgate_metering.buckets import HOLDER_TTL_MS, Ask, Grant
+from headgate_metering.usage_event import (
+    Adjustment,
+    Call,
+    DeadLetter,
+    Ending,
+    OpenCall,
+    Outcome,
+    Quantities,
+    Settlement,
+    Usage,
+    checkpoint,
+)
+from headgate_settings.config import LimitConfig, PolicyConfig
+
+Event = OpenCall | Settlement | Adjustment
+
+# Bounds that no real call reaches: beyond them a sum over a month could leave 64 bits.
+_MOST_TOKENS = 10**10
+_MOST_NANO_USD = 10**15
+_MOST_UNITS = 10**10
+_MOST_MS = 2**53
+_LONGEST_ID = 128
+
+
+def read_event(message: metering_pb2.UsageEvent) -> Event:
+    """The event of a message. Raises ValueError with the reason when it cannot be booked."""
+    _check_figures(message)
+    if message.kind == metering_pb2.EVENT_KIND_SETTLE:
+        return _settlement(message)
+    if message.kind == metering_pb2.EVENT_KIND_INTENT:
+        return _intent(message)
+    if message.kind == metering_pb2.EVENT_KIND_CHECKPOINT:
+        return _checkpoint(message)
+    if message.kind == metering_pb2.EVENT_KIND_ADJUST:
+        return _adjustment(message)
+    raise ValueError("the kind is unknown")
+
+
+def _check_figures(message: metering_pb2.UsageEvent) -> None:
+    if not 0 < len(message.call.call_id) <= _LONGEST_ID:
+        raise ValueError("call_id is missing or too long")
+    if message.seq > _MOST_MS:
+        raise ValueError("seq is out of range")
+    if max(abs(message.cost_nano_usd), abs(message.worst_case_nano_usd)) > _MOST_NANO_USD:
+        raise ValueError("an amount is out of range")
+    counts = message.quantities
+    most = max(abs(counts.input_tokens), abs(counts.output_tokens))
+    if max(most, abs(counts.cached_input_tokens), abs(counts.reasoning_tokens)) > _MOST_TOKENS:
+        raise ValueError("quantities are out of range")
+
+
+def _check_owner(call: context_pb2.CallContext) -> None:
+    if not 0 < len(call.account_id) <= _LONGEST_ID:
+        raise ValueError("account_id is missing or too long")
+    if not 0 < call.started_at_ms <= _MOST_MS:
+        raise ValueError("started_at_ms is no time")
+
+
+def _settlement(message: metering_pb2.UsageEvent) -> Settlement:
+    _check_owner(message.call)
+    if message.outcome == metering_pb2.OUTCOME_UNSPECIFIED:
+        raise ValueError("outcome is missing")
+    counts = message.quantities
+    least = min(
+        counts.input_tokens, counts.output_tokens, counts.cached_input_tokens, counts.reasoning_tokens
+    )
+    if min(least, message.cost_nano_usd, message.latency_ms, message.first_token_ms) < 0:
+        raise ValueError("a settle is negative")
+    if max(message.latency_ms, message.first_token_ms) > _MOST_MS:
+        raise ValueError("a duration is out of range")
+    ending = Ending(
+        outcome=Outcome(message.outcome),
+        model=message.model,
+        provider=message.provider,
+        estimated=message.estimated,
+        latency_ms=message.latency_ms,
+        first_token_ms=message.first_token_ms,
+        attempts=message.attempts,
+        error_reason=message.error_reason,
+    )
+    return Settlement(_call(message), ending, _quantities(counts), message.cost_nano_usd)
+
+
+def _intent(message: metering_pb2.UsageEvent) -> OpenCall:
+    _check_owner(message.call)
+    return OpenCall(
+        call=_call(message),
+        model=message.model,
+        provider=message.provider,
+        price=message.price.SerializeToString() if message.HasField("price") else None,
+        worst_case_nano_usd=message.worst_case_nano_usd,
+        progress=Quantities(input_tokens=message.quantities.input_tokens),
+    )
+
+
+def _checkpoint(message: metering_pb2.UsageEvent) -> OpenCall:
+    return checkpoint(message.call.call_id, _quantities(message.quantities), message.producer_id, message.seq)
+
+
+def _adjustment(message: metering_pb2.UsageEvent) -> Adjustment:
+    return Adjustment(
+        call_id=message.call.call_id,
+        source=f"{message.producer_id}/{message.seq}",
+        quantities=_quantities(message.quantities),
+        cost_nano_usd=message.cost_nano_usd,
+    )
+
+
+def _call(message: metering_pb2.UsageEvent) -> Call:
+    call = message.call
+    return Call(
+        call_id=call.call_id,
+        account_id=call.account_id,
+        principal_id=call.principal_id,
+        request_id=call.request_id,
+        trace_id=call.trace_id,
+        endpoint=call.endpoint,
+        requested_model=message.requested_model,
+        price_version=message.price.version,
+        started_at_ms=call.started_at_ms,
+        producer_id=message.producer_id,
+        seq=message.seq,
+    )
+
+
+def _quantities(message: metering_pb2.Quantities) -> Quantities:
+    return Quantities(
+        message.input_tokens, message.output_tokens, message.cached_input_tokens, message.reasoning_tokens
+    )
+
+
+def dead_letter(message: metering_pb2.UsageEvent, reason: str) -> DeadLetter:
+    """The message as it came, with the reason why it is not booked."""
+    payload = message.SerializeToString(deterministic=True)
+    return DeadLetter(hashlib.sha256(payload).hexdigest(), payload, reason, message.producer_id)
+
+
+def quantities_message(quantities: Quantities) -> metering_pb2.Quantities:
+    """The wire form of token counts."""
+    return metering_pb2.Quantities(
+        input_tokens=quantities.input_tokens,
+        output_tokens=quantities.output_tokens,
+        cached_input_tokens=quantities.cached_input_tokens,
+        reasoning_tokens=quantities.reasoning_tokens,
+    )
+
+
+def record_message(settlement: Settlement) -> metering_pb2.UsageEvent:
+    """A settled call as the settle event it amounts to."""
+    call, ending = settlement.call, settlement.ending
+    return metering_pb2.UsageEvent(
+        call=context_pb2.CallContext(
+            call_id=call.call_id,
+            request_id=call.request_id,
+            account_id=call.account_id,
+            principal_id=call.principal_id,
+            trace_id=call.trace_id,
+            endpoint=call.endpoint,
+            started_at_ms=call.started_at_ms,
+        ),
+        kind=metering_pb2.EVENT_KIND_SETTLE,
+        outcome=metering_pb2.Outcome.ValueType(ending.outcome),
+        producer_id=call.producer_id,
+        seq=call.seq,
+        time_ms=call.started_at_ms + ending.latency_ms,
+        requested_model=call.requested_model,
+        model=ending.model,
+        provider=ending.provider,
+        price=registry_pb2.Price(version=call.price_version),
+        cost_nano_usd=settlement.cost_nano_usd,
+        quantities=quantities_message(settlement.quantities),
+        estimated=ending.estimated,
+        latency_ms=ending.latency_ms,
+        first_token_ms=ending.first_token_ms,
+        attempts=ending.attempts,
+        error_reason=ending.error_reason,
+    )
+
+
+def usage_message(model: str, usage: Usage) -> metering_pb2.ModelUsage:
+    """The sum of one model name."""
+    return metering_pb2.ModelUsage(
+        model=model,
+        requests=usage.requests,
+        quantities=quantities_message(usage.quantities),
+        cost_nano_usd=usage.cost_nano_usd,
+    )
+
+
+def read_ask(message: metering_pb2.LeaseAsk) -> Ask:
+    """The ask of a message. Raises ValueError for figures that no holder can have."""
+    if message.want < 0 or message.returned < 0:
+        raise ValueError("want and returned must not be negative")
+    if max(message.want, message.returned, abs(message.spent)) > _MOST_UNITS:
+        raise ValueError("units are out of range")
+    return Ask(message.bucket_id, message.want, message.spent, message.returned)
+
+
+def grant_message(grant: Grant, holder_id: str, now_ms: int) -> metering_pb2.LeaseGrant:
+    """The wire form of a grant at the wall-clock time `now_ms`."""
+    return metering_pb2.LeaseGrant(
+        bucket_id=grant.bucket_id,
+        lease_id=f"{holder_id}:{grant.fencing}",
+        fencing=grant.fencing,
+        units=grant.units,
+        ttl_ms=HOLDER_TTL_MS,
+        limit=grant.limit,
+        remaining=grant.remaining,
+        reset_at_ms=now_ms + grant.reset_in_ms,
+        holders=grant.holders,
+        retry_after_ms=grant.retry_after_ms,
+    )
+
+
+def policy_message(policy: PolicyConfig) -> metering_pb2.RatePolicy:
+    """The wire form of a policy."""
+    return metering_pb2.RatePolicy(
+        name=policy.name,
+        limits=[_limit_message(limit) for limit in policy.limits],
+        per_address=policy.per_address,
+    )
+
+
+def _limit_message(limit: LimitConfig) -> metering_pb2.RateLimit:
+    return metering_pb2.RateLimit(
+        rate_class=limit.rate_class,
+        requests_per_minute=limit.requests_per_minute,
+        tokens_per_minute=limit.tokens_per_minute,
+        burst=limit.burst,
+    )
