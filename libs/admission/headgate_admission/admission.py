@@ -1,0 +1,192 @@
+"""The gate of every service: credential → principal → address list → request limit → scope (RATE-21)."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+from headgate.auth.v1 import auth_pb2
+from headgate.metering.v1 import metering_pb2
+from headgate.watch.v1.watch_pb2 import Position
+from headgate_admission import errors
+from headgate_admission.addresses import may_come_from
+from headgate_admission.callers import CallerLimits, Callers
+from headgate_admission.leases import Leases
+from headgate_admission.limits import RequestLimits
+from headgate_admission.open_calls import OpenCalls
+from headgate_admission.policies import Policies
+from headgate_admission.principal import Principal
+from headgate_admission.scopes import allows
+from headgate_admission.tokens import TokenLimits, TokenReservation
+from headgate_clients.auth import AuthClient
+from headgate_clients.metering import MeteringClient
+from headgate_clock import Clock
+from headgate_credentials import from_metadata
+from headgate_rpc.call import CallContext
+from headgate_rpc.channel import Options, StreamReply
+from headgate_rpc.errors import HeadgateError
+from headgate_rpc.watch import Update, Watcher
+
+INTERNAL = "internal"
+# A valid credential is enough, and the handler charges the request: only it knows the class.
+ANY = "any"
+
+# How long known callers are let in while auth is silent (reliability: fail static, then closed).
+MAX_SILENCE_S = 300.0
+
+
+class Admission:
+    """Decides whether a call may run; one for each process, mounted by the host.
+
+    Connect it before the first call; start it to follow auth and metering.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        built_in_policies: Iterable[metering_pb2.RatePolicy],
+        caller_limits: CallerLimits | None = None,
+        max_silence_s: float = MAX_SILENCE_S,
+    ) -> None:
+        self._clock = clock
+        self._policies = Policies(built_in_policies)
+        self._caller_limits = caller_limits or CallerLimits()
+        self._max_silence_s = max_silence_s
+        self._open_calls = OpenCalls(self._is_good)
+        self._followers: list[asyncio.Task[None]] = []
+
+    def connect(self, auth: AuthClient, metering: MeteringClient, leases: Leases) -> None:
+        """Says where principals, policies and units come from.
+
+        Not in the constructor, because within one process these clients lead to the host that this gate guards.
+        """
+        wait_s = self._caller_limits.wait_s
+
+        async def ask(credential: str) -> auth_pb2.AuthenticateResponse:
+            request = auth_pb2.AuthenticateRequest(credential=credential)
+            return (await auth.authenticate(request, Options(timeout=wait_s))).message
+
+        self._callers = Callers(ask, self._clock, self._caller_limits)
+        self._requests = RequestLimits(self._policies, leases, self._clock)
+        self._tokens = TokenLimits(self._policies, leases, self._clock)
+        self._credentials_watch = _credentials_watch(auth, self._on_credentials, self._clock)
+        self._policies_watch = _policies_watch(metering, self._on_policies, self._clock)
+
+    async def start(self) -> None:
+        """Follows auth and metering until stopped; neither needs to be there yet."""
+        for watch in (self._credentials_watch, self._policies_watch):
+            self._followers.append(asyncio.create_task(watch.run()))
+
+    async def stop(self) -> None:
+        """Stops following."""
+        for task in self._followers:
+            task.cancel()
+        for task in self._followers:
+            with suppress(asyncio.CancelledError):
+                await task
+        self._followers.clear()
+
+    async def admit(self, call: CallContext) -> None:
+        """Sets `call.principal` and the limit metadata. Raises HeadgateError; what a refused call is charged
+        with, if anything, stands in its metadata too."""
+        required = call.method.required_scope
+        if required == INTERNAL:
+            if not call.peer.inside:
+                raise errors.outsider()
+            return
+        try:
+            principal = await self._principal(call)
+        except HeadgateError as refusal:
+            if refusal.condition.http in {401, 403}:
+                await self._requests.charge_stranger(call)
+            raise
+        call.principal = principal
+        if required == ANY:
+            return
+        await self._requests.charge(call, principal.policy, principal.id, call.method.rate_class)
+        if not allows(principal.scopes, required):
+            raise errors.lacks_scope(required)
+
+    async def charge(self, call: CallContext, rate_class: str) -> None:
+        """Charges one request of this class to an admitted call whose RPC asks for `any` scope; an empty class
+        is `default`. Raises RATE_LIMIT_EXCEEDED."""
+        principal = _principal_of(call)
+        await self._requests.charge(call, principal.policy, principal.id, rate_class)
+
+    async def tokens(self, call: CallContext, units: int) -> TokenReservation:
+        """Reserves tokens for an admitted call and writes the token metadata. `tokens.estimate` says how many.
+        Raises RATE_LIMIT_EXCEEDED."""
+        return await self._tokens.reserve(call, _principal_of(call), units)
+
+    def on_revoked(self, call: CallContext, cut: Callable[[], None]) -> None:
+        """Calls `cut` when the key of this admitted call ends while it runs; at most once, and not after the
+        call has ended."""
+        self._open_calls.add(call, cut)
+        if not self._callers.holds(_principal_of(call)):
+            # It may have ended between the gate and here.
+            self._open_calls.check(call, cut)
+
+    async def _principal(self, call: CallContext) -> Principal:
+        credential = from_metadata(call.metadata)
+        if credential is None:
+            raise errors.no_credential()
+        principal = self._callers.known(credential)
+        if principal is None:
+            principal = await self._callers.find(credential)
+        elif self._credentials_watch.age_seconds() > self._max_silence_s:
+            raise errors.auth_is_away()
+        self._check(principal, call)
+        return principal
+
+    def _check(self, principal: Principal, call: CallContext) -> None:
+        record = call.record
+        record.account_id = principal.account_id
+        record.principal_id = principal.id
+        record.key_prefix = principal.key_prefix
+        if principal.expires_at_ms and principal.expires_at_ms <= self._clock.wall_ms():
+            raise errors.expired_key()
+        if not may_come_from(principal, record.client_address):
+            raise errors.wrong_address()
+
+    async def _is_good(self, call: CallContext) -> bool:
+        """Whether the call's credential would be let in now. An auth that is away leaves running calls alone:
+        when it comes back, the watch starts again and all are checked again."""
+        try:
+            await self._principal(call)
+        except HeadgateError as refusal:
+            return refusal.condition.http not in {401, 403}
+        return True
+
+    def _on_credentials(self, update: Update[auth_pb2.Principal]) -> None:
+        if update.restarted:
+            self._callers.forget_all(update.position)
+            self._open_calls.check_all()
+        else:
+            self._callers.forget(update.deletes, update.position)
+            self._open_calls.check_named(update.deletes)
+
+    def _on_policies(self, update: Update[metering_pb2.RatePolicy]) -> None:
+        self._policies.replace(update.items.values())
+
+
+def _principal_of(call: CallContext) -> Principal:
+    if call.principal is None:
+        raise RuntimeError("the call has not been admitted")
+    return call.principal
+
+
+def _credentials_watch(
+    auth: AuthClient, on_update: Callable[[Update[auth_pb2.Principal]], None], clock: Clock
+) -> Watcher[auth_pb2.Principal]:
+    async def follow(position: Position) -> StreamReply[auth_pb2.WatchCredentialsResponse]:
+        return await auth.watch_credentials(auth_pb2.WatchCredentialsRequest(position=position))
+
+    return Watcher("credentials", follow, lambda principal: principal.id, on_update, clock=clock)
+
+
+def _policies_watch(
+    metering: MeteringClient, on_update: Callable[[Update[metering_pb2.RatePolicy]], None], clock: Clock
+) -> Watcher[metering_pb2.RatePolicy]:
+    async def follow(position: Position) -> StreamReply[metering_pb2.WatchPoliciesResponse]:
+        return await metering.watch_policies(metering_pb2.WatchPoliciesRequest(position=position))
+
+    return Watcher("policies", follow, lambda policy: policy.name, on_update, clock=clock)

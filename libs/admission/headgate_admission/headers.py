@@ -1,0 +1,39 @@
+"""Limits as reply metadata (RATE-15 to RATE-19): the suite's own names and those that OpenAI SDKs read."""
+
+from headgate_admission.leases import Verdict
+
+UNLIMITED = "2147483647"
+
+
+def request_headers(metadata: dict[str, str], bucket: Verdict, now_ms: int) -> None:
+    """Writes how the tightest request bucket stands."""
+    limit, remaining = str(bucket.limit), str(max(bucket.remaining, 0))
+    metadata["x-ratelimit-limit"] = metadata["x-ratelimit-limit-requests"] = limit
+    metadata["x-ratelimit-remaining"] = metadata["x-ratelimit-remaining-requests"] = remaining
+    metadata["x-ratelimit-reset"] = str(-(-bucket.reset_at_ms // 1000))
+    metadata["x-ratelimit-reset-requests"] = duration(bucket.reset_at_ms - now_ms)
+
+
+def unlimited_headers(metadata: dict[str, str], now_ms: int) -> None:
+    """Writes figures that integer parsers take for a caller without limits."""
+    metadata["x-ratelimit-limit"] = metadata["x-ratelimit-limit-requests"] = UNLIMITED
+    metadata["x-ratelimit-remaining"] = metadata["x-ratelimit-remaining-requests"] = UNLIMITED
+    metadata["x-ratelimit-reset"] = str(now_ms // 1000 + 60)
+    metadata["x-ratelimit-reset-requests"] = "1m0s"
+
+
+def token_headers(metadata: dict[str, str], bucket: Verdict, now_ms: int) -> None:
+    """Writes how the token bucket stands."""
+    metadata["x-ratelimit-limit-tokens"] = str(bucket.limit)
+    metadata["x-ratelimit-remaining-tokens"] = str(max(bucket.remaining, 0))
+    metadata["x-ratelimit-reset-tokens"] = duration(bucket.reset_at_ms - now_ms)
+
+
+def duration(ms: int) -> str:
+    """A duration as OpenAI writes it: `12ms`, `1.5s`, `6m0s`; never negative."""
+    if ms < 1000:
+        return f"{max(ms, 0)}ms"
+    minutes, rest = divmod(ms, 60_000)
+    seconds, fraction = divmod(rest, 1000)
+    text = f"{seconds}s" if not fraction else f"{rest / 1000:.3f}".rstrip("0") + "s"
+    return f"{minutes}m{text}" if minutes else text
