@@ -1,0 +1,1 @@
+"""Chat completions of the hub family, whole and streamed."""

@@ -1,0 +1,150 @@
+"""The one gate for JSON bodies: what it lets through, every parser reads the same way.
+
+Duplicate keys, NaN, numbers that overflow, lone surrogates, other encodings, comments and deep nesting are where
+JSON parsers differ, so that what was checked here would not be what a provider reads.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import TypeVar
+
+import jiter
+import msgspec
+
+from headgate_rpc.errors import HeadgateError, Reason
+
+T = TypeVar("T")
+
+Tree = Mapping[str, object]
+"""A JSON object of Python's own types."""
+
+MAX_DEPTH = 32
+_MAX_TEXT = 200
+_LEAST_INTEGER = -(2**63)
+_MOST_INTEGER = 2**64 - 1
+
+_DUPLICATE = re.compile(r'Detected duplicate key "(.*)" at', re.DOTALL)
+_AT = re.compile(r"(.*) - at `\$\.?(.*)`", re.DOTALL)
+_EXPECTED = re.compile(r"Expected `([^`]*)`(?:, got `([^`]*)`)?(.*)", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `([^`]*)`")
+_WORDS = {
+    "int": "an integer",
+    "float": "a number",
+    "str": "a string",
+    "array": "a list",
+    "object": "an object",
+    "bool": "true or false",
+    "null": "null",
+}
+
+
+class Malformed(HeadgateError):
+    """A request the gateway cannot translate. Who sent it has not been looked at yet; it still costs the caller
+    one request, so the edge asks for the caller before it answers (RATE-21)."""
+
+
+def malformed(message: str, field: str | None = None) -> Malformed:
+    """A refusal of what the caller wrote."""
+    return Malformed(Reason.INVALID_REQUEST, message[:_MAX_TEXT], field=field and field[:_MAX_TEXT])
+
+
+def parse(body: bytes) -> Tree:
+    """The JSON object in `body`. Raises Malformed with line and column, or the field, of the fault."""
+    try:
+        tree = jiter.from_json(body, catch_duplicate_keys=True, allow_inf_nan=False)
+    except ValueError as fault:
+        duplicate = _DUPLICATE.match(str(fault))
+        raise malformed(f"The body is not valid JSON: {fault}.", duplicate and duplicate[1]) from None
+    if type(tree) is not dict:
+        raise malformed("The body must be a JSON object.")
+    _check_object(tree, "", 1)
+    return tree
+
+
+def typed(tree: object, wanted: type[T], at: str = "") -> T:
+    """`tree` as the type `wanted`; `at` is the path of `tree` in the body. Raises Malformed naming the field."""
+    try:
+        return msgspec.convert(tree, wanted)
+    except msgspec.ValidationError as fault:
+        raise _explain(str(fault), at) from None
+
+
+def encode(tree: object) -> bytes:
+    """JSON bytes of a value that came through `parse`."""
+    return msgspec.json.encode(tree)
+
+
+def rest_of(tree: Tree, known: frozenset[str]) -> bytes:
+    """The fields of `tree` that are not `known`, as a JSON object in their order; empty when there are none."""
+    if tree.keys() <= known:
+        return b""
+    return encode({key: value for key, value in tree.items() if key not in known})
+
+
+def _check_object(tree: Mapping[str, object], path: str, depth: int) -> None:
+    for key, value in tree.items():
+        kind = type(value)
+        if kind is not str and kind is not bool:
+            _check(value, kind, (path, key), depth)
+
+
+def _check(value: object, kind: type, place: tuple[str, str | int], depth: int) -> None:
+    if kind is int:
+        if not _LEAST_INTEGER <= value <= _MOST_INTEGER:  # type: ignore[operator]
+            raise malformed(f"Field '{_path(place)}' is an integer of more than 64 bits.", _path(place))
+    elif kind is float:
+        if value in (float("inf"), float("-inf")):
+            raise malformed(f"Field '{_path(place)}' is a number out of range.", _path(place))
+    elif kind is dict or kind is list:
+        if depth == MAX_DEPTH:
+            raise malformed(f"The body is nested deeper than {MAX_DEPTH} levels.", _path(place))
+        if isinstance(value, dict):
+            _check_object(value, _path(place), depth + 1)
+        elif isinstance(value, list):
+            _check_list(value, place, depth + 1)
+
+
+def _check_list(items: list[object], place: tuple[str, str | int], depth: int) -> None:
+    path = _path(place)
+    for index, value in enumerate(items):
+        kind = type(value)
+        if kind is not str and kind is not bool:
+            _check(value, kind, (path, index), depth)
+
+
+def _path(place: tuple[str, str | int]) -> str:
+    path, last = place
+    if isinstance(last, int):
+        return f"{path}[{last}]"
+    return f"{path}.{last}" if path else last
+
+
+def _explain(text: str, at: str) -> Malformed:
+    placed = _AT.fullmatch(text)
+    complaint, below = placed.groups() if placed else (text, "")
+    path = at + below if below.startswith("[") or not at or not below else f"{at}.{below}"
+    if missing := _MISSING.match(complaint):
+        field = f"{path}.{missing[1]}" if path else missing[1]
+        return malformed(f"Field '{field}' is missing.", field)
+    if not path:
+        return malformed("The body must be a JSON object.")
+    return malformed(f"Field '{path}' {_requirement(complaint)}.", path)
+
+
+def _requirement(complaint: str) -> str:
+    match = _EXPECTED.match(complaint)
+    if match is None:
+        return f"is wrong: {complaint[0].lower()}{complaint[1:]}" if complaint else "is wrong"
+    expected, got, bound = match.groups()
+    if got:
+        return f"must be {_words(expected)}, not {_words(got)}"
+    if "length >= 1" in bound:
+        return "must not be empty"
+    if "matching regex" in bound:
+        return "has characters that are not allowed"
+    return f"must be {_words(expected)}{bound}"
+
+
+def _words(types: str) -> str:
+    names = [name for name in types.split(" | ") if name != "null"] or ["null"]
+    return " or ".join(_WORDS.get(name, name) for name in names)
