@@ -140,16 +140,3 @@ async def test_a_bad_file_changes_no_route(tmp_path: Path) -> None:
         assert not joined.reload(TEXT.replace("fast: m", "fast: zzz").replace("{m: [n]}", "{}"))
         assert joined.file.current.routing.fallbacks
         assert list(joined.picker.table.routes["m"].fallbacks) == ["n"]
-
-
-async def test_there_is_no_table_before_the_catalogue_is_known(tmp_path: Path) -> None:
-    file = ConfigFile(tmp_path / "headgate.yaml", {})
-    host = Host(Open(), Open())
-    channel = InprocChannel(host)
-    routing = build_routing(file, SystemClock(), RegistryClient(channel))
-    host.add(routing_pb2.DESCRIPTOR.services_by_name["RoutingService"], routing.servicer)
-    opened = asyncio.ensure_future(RoutingClient(channel).watch_routes(routing_pb2.WatchRoutesRequest()))
-    await asyncio.sleep(0)
-    assert not opened.done()
-    opened.cancel()
-    await asyncio.gather(opened, return_exceptions=True)
