@@ -16,7 +16,6 @@ from headgate_settings.config import (
     DeploymentConfig,
     FallbackConfig,
     LimitConfig,
-    PlanConfig,
     PolicyConfig,
     PriceConfig,
     TimeoutsConfig,
@@ -41,8 +40,8 @@ models:
     deployments: [{provider: spare, upstream_id: llama70, weight: 3}, {provider: openai, weight: 1}]
   - {id: text-embedding-ada-002, provider: openai, type: embedding, dimensions: 1536, drop_params: true}
 aliases: {claude-3: gpt-4o-mini, fast: [{model: gpt-4o-mini, weight: 9}, {model: llama-2-70b}]}
-routing: {default_objective: cost, fallbacks: {gpt-4o-mini: [llama-2-70b]}}
-plans: {free: {policy: strict}}
+routing: {default_objective: balanced, fallbacks: {gpt-4o-mini: [llama-2-70b]}}
+plans: {}
 policies: {strict: {limits: {default: {requests_per_minute: 5, tokens_per_minute: 1000, burst: 2}, chat: {requests_per_minute: 1}}, per_address: true}}
 network: {allowed: ["10.0.0.0/8", "::1/128"]}
 """
@@ -86,9 +85,8 @@ def test_every_section_is_read() -> None:
         AliasConfig("claude-3", (AliasTargetConfig("gpt-4o-mini"),)),
         AliasConfig("fast", (AliasTargetConfig("gpt-4o-mini", 9), AliasTargetConfig("llama-2-70b"))),
     )
-    assert config.routing.default_objective == "cost"
+    assert config.routing.default_objective == "balanced"
     assert config.routing.fallbacks == (FallbackConfig("gpt-4o-mini", ("llama-2-70b",)),)
-    assert config.plans == (PlanConfig("free", "strict"),)
     assert config.policies == (
         PolicyConfig(
             "strict", (LimitConfig("default", 5, 1000, 2), LimitConfig("chat", 1)), per_address=True
@@ -221,10 +219,13 @@ def test_no_printed_config_shows_a_key() -> None:
         ("aliases: {a: [{weight: 2}]}", "headgate.yaml:1: 'model' is missing"),
         (
             "routing: {default_objective: cheap}",
-            "headgate.yaml:1: default_objective: 'cheap' is not one of balanced, cost, performance, quality",
+            "headgate.yaml:1: default_objective: 'cheap' is not one of balanced",
         ),
         ("routing: {fallbacks: {a: b}}", "headgate.yaml:1: 'a' must be a list"),
-        ("plans: {free: {}}", "headgate.yaml:1: 'policy' is missing"),
+        (
+            "plans:\n  free: {burst: 1}",
+            "headgate.yaml:2: plans: 'free' cannot be set; a plan's limits are the policy of its name",
+        ),
         (
             "policies: {p: {limits: {chats: {burst: 1}}}}",
             "headgate.yaml:1: unknown key 'chats'; did you mean 'chat'?",

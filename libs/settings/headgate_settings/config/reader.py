@@ -19,7 +19,6 @@ from headgate_settings.config.schema import (
     LimitConfig,
     Network,
     NetworkConfig,
-    PlanConfig,
     PolicyConfig,
     RoutingConfig,
 )
@@ -65,12 +64,12 @@ def _compose(content: bytes, problems: Problems) -> Node | None:
 
 
 def _read(root: Section, file: str) -> Config:
+    _refuse_plans(root)
     config = Config(
         providers=read_providers(root),
         models=read_models(root),
         aliases=_aliases(root),
         routing=_routing(root),
-        plans=_plans(root),
         policies=_policies(root),
         network=_network(root),
         file=file,
@@ -117,20 +116,10 @@ def _routing(root: Section) -> RoutingConfig:
     )
 
 
-def _plans(root: Section) -> tuple[PlanConfig, ...]:
+def _refuse_plans(root: Section) -> None:
     section = root.section("plans")
-    if section is None:
-        return ()
-    return tuple(_plan(section, name, line) for name, line in section.names() if section.has(name))
-
-
-def _plan(plans: Section, name: str, line: int) -> PlanConfig:
-    section = plans.section(name)
-    if section is None:
-        return PlanConfig(name, "", line)
-    plan = PlanConfig(name, section.required("policy"), line)
-    section.close()
-    return plan
+    for name, line in section.names() if section is not None else ():
+        root.problem_at(line, f"plans: '{name}' cannot be set; a plan's limits are the policy of its name")
 
 
 def _policies(root: Section) -> tuple[PolicyConfig, ...]:

@@ -9,7 +9,8 @@ from headgate_settings.secret import Secret
 
 PROVIDER_TYPES = ("openai", "mock", "local")
 MODEL_TYPES = ("text", "embedding", "image", "audio")
-OBJECTIVES = ("balanced", "cost", "performance", "quality")
+# The others come with scoring; a word without effect is refused until then.
+OBJECTIVES = ("balanced",)
 RATE_CLASSES = ("default", "chat", "embeddings")
 
 Network = IPv4Network | IPv6Network
@@ -113,15 +114,6 @@ class RoutingConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class PlanConfig:
-    """Overlay on a plan of the built-in catalogue: the rate policy of its keys."""
-
-    name: str
-    policy: str
-    line: int = field(default=0, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
 class LimitConfig:
     """Limits of one class of endpoints; None means no limit, for `burst` the figure per minute."""
 
@@ -156,7 +148,6 @@ class Config:
     models: tuple[ModelConfig, ...] = ()
     aliases: tuple[AliasConfig, ...] = ()
     routing: RoutingConfig = RoutingConfig()
-    plans: tuple[PlanConfig, ...] = ()
     policies: tuple[PolicyConfig, ...] = ()
     network: NetworkConfig = NetworkConfig()
     file: str = field(default="headgate.yaml", compare=False)

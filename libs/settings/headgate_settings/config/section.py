@@ -88,7 +88,11 @@ class Section:
     def problem(self, message: str, key: str | None = None) -> None:
         """Report something about a key's value, or about the section."""
         node = self._values.get(key) if key is not None else None
-        self._source.problems.report(self.line if node is None else line_of(node), message)
+        self.problem_at(self.line if node is None else line_of(node), message)
+
+    def problem_at(self, line: int, message: str) -> None:
+        """Report something in another line of the file."""
+        self._source.problems.report(line, message)
 
     def names(self) -> list[tuple[str, int]]:
         """The keys of a section whose keys are names, in order, with their lines; they count as known."""
