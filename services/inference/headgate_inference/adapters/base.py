@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from headgate.inference.v1 import inference_pb2 as pb
+from headgate.registry.v1.registry_pb2 import Price
 from headgate_inference.adapters.transport import Target
 
 
@@ -18,13 +19,27 @@ class Timers:
     total: float
 
 
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What the request path must know of a model. `dimensions` and `max_output` are 0 where unknown."""
+
+    id: str
+    is_embedding: bool
+    dimensions: int
+    max_output: int
+    drop_params: bool
+    ignored_params: frozenset[str]
+    price: Price
+
+
 @dataclass(slots=True)
 class Attempt:
-    """One try at one deployment. `target` is None where nothing is sent over a network; `deadline` and
+    """One try at one deployment of `model`. `target` is None where nothing is sent over a network; `deadline` and
     `first_token_by` are on the loop's clock. `http_status` is filled in by the adapter, 0 until an answer came."""
 
-    model: str
+    model: Model
     upstream_id: str
+    account_id: str
     target: Target | None
     headers: dict[str, str]
     deadline: float
@@ -50,6 +65,10 @@ class EventStream(Protocol):
     usage: pb.Usage | None
     usage_extra: bytes
     finish_reasons: list[str]
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything has been read: the next `read` would return None at once."""
 
     async def read(self) -> Batch | None:
         """What comes next, None once the stream is complete. Raises AttemptFault, also when it ends before it is

@@ -110,6 +110,11 @@ class OpenAIStream:
         self._fault: faults.AttemptFault | None = None
         self._ended = False
 
+    @property
+    def complete(self) -> bool:
+        """Whether the provider has said everything."""
+        return self._ended and self._fault is None
+
     async def read(self) -> Batch | None:
         """What is ready, None after `[DONE]`, or after the end of a stream whose choices are finished."""
         while not self._ended and self._reply is not None:
@@ -129,7 +134,7 @@ class OpenAIStream:
         reply, self._reply = self._reply, None
         if reply is None:
             return
-        if self._ended and self._fault is None:
+        if self.complete:
             reply.release()
         else:
             reply.close()
