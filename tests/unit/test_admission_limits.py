@@ -38,7 +38,7 @@ async def test_a_call_spends_one_request_of_its_class(
     rig = AdmissionRig()
     call = rig.call(method, rig.add("operator", policy=policy, name="1"))
     await rig.admission.admit(call)
-    assert rig.leases.spent() == spent
+    assert rig.leases.spent == spent
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ async def test_a_stranger_spends_from_the_address_bucket_of_standard_alone(metad
     rig = AdmissionRig()
     error = await rig.refusal(rig.call("Generate", metadata))
     assert error.condition.http == 401
-    assert rig.leases.spent() == {"requests/standard/default/192.0.2.1": 1}
+    assert rig.leases.spent == {"requests/standard/default/192.0.2.1": 1}
     assert error.metadata["x-ratelimit-limit"] == "60"
     assert error.metadata["x-ratelimit-remaining"] == "59"
     assert "retry-after" not in error.metadata
@@ -70,7 +70,7 @@ async def test_one_address_is_one_caller_on_both_kinds_of_socket() -> None:
     rig = AdmissionRig()
     for address in ("192.0.2.1", "::ffff:192.0.2.1", "2001:db8::1"):
         await rig.refusal(rig.call("Generate", address=address))
-    assert rig.leases.spent() == {
+    assert rig.leases.spent == {
         "requests/standard/default/192.0.2.1": 2,
         "requests/standard/default/2001:db8::1": 1,
     }
@@ -110,7 +110,7 @@ async def test_a_full_address_refuses_and_gives_the_keys_unit_back() -> None:
     error = await rig.refusal(rig.call("Generate", one))
     assert error.reason is Reason.RATE_LIMIT_EXCEEDED
     assert error.metadata["x-ratelimit-scope"] == "ip"
-    assert rig.leases.spent()["requests/standard/chat/key_1"] == 10
+    assert rig.leases.spent["requests/standard/chat/key_1"] == 10
     await rig.admission.admit(rig.call("Generate", one, address="192.0.2.9"))
 
 
@@ -135,15 +135,39 @@ async def test_no_limits_show_as_the_largest_figure_an_integer_parser_takes() ->
     assert int(metadata["x-ratelimit-reset"]) == rig.clock.wall_ms() // 1000 + 60
 
 
+async def test_a_policy_may_admit_more_or_less_at_once_than_it_refills() -> None:
+    rig = AdmissionRig()
+    limit = RateLimit(rate_class="default", requests_per_minute=600, burst=3)
+    rig.metering.source.replace({"bursty": RatePolicy(name="bursty", limits=[limit])})
+    await rig.start()
+    await rig.admission._policies_watch.ready.wait()
+    credential = rig.add("inference", policy="bursty")
+    for _ in range(3):
+        await rig.admission.admit(rig.call("Generate", credential))
+    error = await rig.refusal(rig.call("Generate", credential))
+    assert error.metadata["x-ratelimit-limit"] == "3"
+    await rig.admission.stop()
+
+
+async def test_a_share_that_is_spent_while_metering_is_away_is_a_503_never_a_429() -> None:
+    rig = AdmissionRig()
+    rig.leases.away = True
+    error = await rig.refusal(rig.call("Generate", rig.add("inference", policy="free")))
+    assert error.reason is Reason.SERVICE_UNAVAILABLE
+    assert error.retry_after_ms == 1_500
+    assert "x-ratelimit-scope" not in error.metadata
+    assert "x-ratelimit-limit" in error.metadata
+
+
 @pytest.mark.parametrize("rate_class", ["", "chat", "embeddings", "default", "unheard of"])
 async def test_check_caller_charges_one_request_of_the_named_class(rate_class: str) -> None:
     rig = AdmissionRig()
     call = rig.call("CheckCaller", rig.add(policy="standard", name="1"))
     await rig.admission.admit(call)
-    assert rig.leases.spent() == {}
+    assert rig.leases.spent == {}
     await rig.admission.charge(call, rate_class)
     charged = rate_class if rate_class in ("chat", "embeddings") else "default"
-    assert rig.leases.spent() == {
+    assert rig.leases.spent == {
         f"requests/standard/{charged}/key_1": 1,
         f"requests/standard/{charged}/192.0.2.1": 1,
     }
@@ -155,7 +179,7 @@ async def test_a_wrong_address_costs_a_request_of_the_address_not_of_the_key() -
     credential = rig.add("inference", policy="free", ranges=("10.0.0.0/8",))
     error = await rig.refusal(rig.call("Generate", credential))
     assert error.metadata["x-ratelimit-limit"] == "60"
-    assert rig.leases.spent() == {"requests/standard/default/192.0.2.1": 1}
+    assert rig.leases.spent == {"requests/standard/default/192.0.2.1": 1}
 
 
 async def test_policies_are_the_pushed_ones_once_metering_has_spoken() -> None:
@@ -166,10 +190,9 @@ async def test_policies_are_the_pushed_ones_once_metering_has_spoken() -> None:
     )
     await rig.start()
     await rig.admission._policies_watch.ready.wait()
-    rig.leases.limits["requests/bespoke/chat"] = 7
     call = rig.call("Generate", credential)
     await rig.admission.admit(call)
-    assert rig.leases.spent() == {"requests/bespoke/chat/key_1": 1}
+    assert rig.leases.spent == {"requests/bespoke/chat/key_1": 1}
     unlimited = rig.call("Embed", credential)
     await rig.admission.admit(unlimited)
     assert unlimited.initial_metadata["x-ratelimit-limit"] == "2147483647"

@@ -29,13 +29,13 @@ async def test_a_reservation_is_spent_and_corrected_to_the_real_total() -> None:
     rig = AdmissionRig()
     call = await admitted(rig, "free")
     reservation = await rig.admission.tokens(call, 1_000)
-    assert rig.leases.spent()[BUCKET] == 1_000
+    assert rig.leases.spent[BUCKET] == 1_000
     assert call.initial_metadata["x-ratelimit-limit-tokens"] == "10000"
     assert call.initial_metadata["x-ratelimit-remaining-tokens"] == "9000"
     assert call.initial_metadata["x-ratelimit-reset-tokens"] == "7.25s"
     for total in (400, 400, 1_200, 700):
         reservation.correct(total)
-        assert rig.leases.spent()[BUCKET] == total
+        assert rig.leases.spent[BUCKET] == total
 
 
 async def test_an_empty_token_bucket_is_a_429_of_scope_tokens() -> None:
@@ -48,7 +48,7 @@ async def test_an_empty_token_bucket_is_a_429_of_scope_tokens() -> None:
     assert refusal.value.metadata["x-ratelimit-scope"] == "tokens"
     assert refusal.value.metadata["retry-after"] == refusal.value.metadata["x-ratelimit-retry-after"] == "2"
     assert "x-should-retry" not in refusal.value.metadata
-    assert rig.leases.spent()[BUCKET] == 9_500
+    assert rig.leases.spent[BUCKET] == 9_500
 
 
 async def test_what_can_never_fit_is_said_with_both_figures_and_no_invitation_to_retry() -> None:
@@ -71,5 +71,5 @@ async def test_without_a_token_limit_nothing_is_reserved_or_shown(policy: str) -
     reservation = await rig.admission.tokens(call, 10**9)
     reservation.correct(5)
     assert reservation.units == 5
-    assert not [bucket for bucket in rig.leases.spent() if bucket.startswith("tokens/")]
+    assert not [bucket for bucket in rig.leases.spent if bucket.startswith("tokens/")]
     assert "x-ratelimit-limit-tokens" not in call.initial_metadata

@@ -55,7 +55,7 @@ async def test_internal_methods_are_for_insiders_only(method: str) -> None:
     assert inside.initial_metadata == {}
     for credential in ("", rig.add("operator")):
         assert (await rig.refusal(rig.call(method, credential))).reason is Reason.FORBIDDEN
-    assert rig.leases.spent() == {}
+    assert rig.leases.spent == {}
 
 
 async def test_being_inside_is_no_credential_for_public_methods() -> None:

@@ -42,3 +42,26 @@ def lacks_scope(scope: str) -> HeadgateError:
     return HeadgateError(
         Reason.FORBIDDEN, f"This API key lacks the scope '{scope}'.", details={"scope": scope}
     )
+
+
+def metering_is_away(retry_after_ms: int) -> HeadgateError:
+    """Nobody can say whether the limit is reached, and this process has spent its share of it."""
+    return HeadgateError(
+        Reason.SERVICE_UNAVAILABLE,
+        "Your limits cannot be checked at the moment.",
+        retry_after_ms=retry_after_ms,
+    )
+
+
+def limit_reached(message: str, scope: str, retry_after_ms: int) -> HeadgateError:
+    """A limit has no room for the call; `scope` says which limit (RATE-16, RATE-19)."""
+    error = HeadgateError(
+        Reason.RATE_LIMIT_EXCEEDED, message, retry_after_ms=retry_after_ms, details={"scope": scope}
+    )
+    seconds = str(-(-retry_after_ms // 1000))
+    error.metadata = {
+        "retry-after": seconds,
+        "x-ratelimit-retry-after": seconds,
+        "x-ratelimit-scope": scope,
+    }
+    return error

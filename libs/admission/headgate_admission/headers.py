@@ -1,13 +1,13 @@
 """Limits as reply metadata (RATE-15 to RATE-19): the suite's own names and those that OpenAI SDKs read."""
 
-from headgate_admission.leases import Verdict
+from headgate_leases.refusal import BucketState
 
 UNLIMITED = "2147483647"
 
 
-def request_headers(metadata: dict[str, str], bucket: Verdict, now_ms: int) -> None:
+def request_headers(metadata: dict[str, str], bucket: BucketState, now_ms: int) -> None:
     """Writes how the tightest request bucket stands."""
-    limit, remaining = str(bucket.limit), str(max(bucket.remaining, 0))
+    limit, remaining = str(bucket.limit), str(bucket.remaining)
     metadata["x-ratelimit-limit"] = metadata["x-ratelimit-limit-requests"] = limit
     metadata["x-ratelimit-remaining"] = metadata["x-ratelimit-remaining-requests"] = remaining
     metadata["x-ratelimit-reset"] = str(-(-bucket.reset_at_ms // 1000))
@@ -22,10 +22,10 @@ def unlimited_headers(metadata: dict[str, str], now_ms: int) -> None:
     metadata["x-ratelimit-reset-requests"] = "1m0s"
 
 
-def token_headers(metadata: dict[str, str], bucket: Verdict, now_ms: int) -> None:
+def token_headers(metadata: dict[str, str], bucket: BucketState, now_ms: int) -> None:
     """Writes how the token bucket stands."""
     metadata["x-ratelimit-limit-tokens"] = str(bucket.limit)
-    metadata["x-ratelimit-remaining-tokens"] = str(max(bucket.remaining, 0))
+    metadata["x-ratelimit-remaining-tokens"] = str(bucket.remaining)
     metadata["x-ratelimit-reset-tokens"] = duration(bucket.reset_at_ms - now_ms)
 
 

@@ -1,40 +1,27 @@
-"""What admission needs of a lease holder (headgate_leases has it)."""
+"""What admission needs of headgate_leases.LeaseHolder."""
 
 from typing import Protocol
 
-
-class Verdict(Protocol):
-    """Whether units were there, and how the bucket stands now. Times in milliseconds."""
-
-    @property
-    def granted(self) -> bool:
-        """Whether the units were spent."""
-
-    @property
-    def limit(self) -> int:
-        """Most units the bucket can hold."""
-
-    @property
-    def remaining(self) -> int:
-        """Units left, as far as this process knows."""
-
-    @property
-    def reset_at_ms(self) -> int:
-        """When the bucket will be full again, since the Unix epoch."""
-
-    @property
-    def retry_after_ms(self) -> int:
-        """On a refusal: when the units will be there, from now."""
+from headgate_leases.bucket import TokenBucket
+from headgate_leases.refusal import BucketState, Refusal
 
 
 class Leases(Protocol):
     """Units leased from metering, spent here."""
 
-    def spend(self, bucket_id: str, units: int) -> Verdict | None:
-        """Spends what is held, or refuses while a refusal of metering runs; None when metering must be asked."""
+    def take(self, bucket_id: str, units: int = 1) -> bool:
+        """Spends units held here, without waiting; False means that metering must be asked."""
 
-    async def acquire(self, bucket_id: str, units: int) -> Verdict:
-        """Asks metering, waits at most 50 ms, spends."""
+    async def acquire(self, bucket_id: str, units: int, figures: TokenBucket) -> Refusal | None:
+        """Spends units, asking metering where need be; None means they are spent."""
 
-    def correct(self, bucket_id: str, units: int) -> None:
-        """Books a difference: positive units were spent beyond the estimate, negative ones were not needed."""
+    def adjust(self, bucket_id: str, units: int) -> None:
+        """Corrects what was spent by so many units more, or fewer."""
+
+    def state(self, bucket_id: str) -> BucketState | None:
+        """How the bucket stands; None for one never seen."""
+
+
+def state_of(leases: Leases, bucket_id: str, figures: TokenBucket) -> BucketState:
+    """How a bucket stands that units were just taken from; the holder may have had to forget it since."""
+    return leases.state(bucket_id) or BucketState(figures.capacity, 0, 0)

@@ -1,14 +1,15 @@
 """Request limits: which buckets a call spends from, and what it is told (RATE-1 to RATE-18)."""
 
 from headgate_admission.addresses import subject
+from headgate_admission.errors import limit_reached, metering_is_away
 from headgate_admission.headers import request_headers, unlimited_headers
-from headgate_admission.leases import Leases, Verdict
-from headgate_admission.policies import DEFAULT_CLASS, Policies
+from headgate_admission.leases import Leases, state_of
+from headgate_admission.policies import DEFAULT_CLASS, Limit, Policies
 from headgate_clock import Clock
+from headgate_leases.refusal import BucketState, Refusal
 from headgate_rpc.call import CallContext
-from headgate_rpc.errors import HeadgateError, Reason
 
-# The share of one address in `scope` and in the buckets' subjects.
+# Which limit was reached: the key's, or that of the client address.
 REQUESTS = "requests"
 ADDRESS = "ip"
 
@@ -22,56 +23,62 @@ class RequestLimits:
         self._clock = clock
 
     async def charge(self, call: CallContext, policy_name: str, principal_id: str, rate_class: str) -> None:
-        """One request of a known caller. Raises RATE_LIMIT_EXCEEDED."""
+        """One request of a known caller. Raises RATE_LIMIT_EXCEEDED, or SERVICE_UNAVAILABLE when metering is
+        away and this process has spent its share."""
         policy = self._policies.get(policy_name)
-        prefix = policy.limit(rate_class).request_bucket
-        if prefix is None:
+        limit = policy.limits(rate_class).requests
+        if limit is None:
             unlimited_headers(call.initial_metadata, self._clock.wall_ms())
             return
-        bucket_id = prefix + principal_id
-        tightest = self._leases.spend(bucket_id, 1) or await self._leases.acquire(bucket_id, 1)
-        if tightest.granted and policy.per_address:
-            address = await self._spend_address(call, prefix)
-            if not address.granted:
-                self._leases.correct(bucket_id, -1)
-                self._answer(call, address, ADDRESS)
-            if address.remaining < tightest.remaining:
-                tightest = address
-        self._answer(call, tightest, REQUESTS)
+        bucket_id = limit.prefix + principal_id
+        if not self._leases.take(bucket_id):
+            refusal = await self._leases.acquire(bucket_id, 1, limit.figures)
+            self._check(call, refusal, limit, REQUESTS)
+        state = state_of(self._leases, bucket_id, limit.figures)
+        if policy.per_address:
+            state = min(state, await self._charge_address_too(call, limit, bucket_id), key=_remaining)
+        self._show(call, state)
 
     async def charge_stranger(self, call: CallContext) -> None:
-        """One request of somebody unknown, to the address bucket of `standard`. Raises RATE_LIMIT_EXCEEDED."""
-        prefix = self._policies.standard.limit(DEFAULT_CLASS).request_bucket
-        if prefix is None:
+        """One request of somebody unknown, to the address bucket of `standard`. Raises as `charge`."""
+        limit = self._policies.standard.limits(DEFAULT_CLASS).requests
+        if limit is None:
             unlimited_headers(call.initial_metadata, self._clock.wall_ms())
             return
-        self._answer(call, await self._spend_address(call, prefix), ADDRESS)
+        bucket_id = _address_bucket(call, limit)
+        self._check(call, await self._spend(bucket_id, limit), limit, ADDRESS)
+        self._show(call, state_of(self._leases, bucket_id, limit.figures))
 
-    async def _spend_address(self, call: CallContext, prefix: str) -> Verdict:
-        bucket_id = prefix + subject(call.record.client_address or "unknown")
-        return self._leases.spend(bucket_id, 1) or await self._leases.acquire(bucket_id, 1)
+    async def _charge_address_too(self, call: CallContext, limit: Limit, key_bucket: str) -> BucketState:
+        bucket_id = _address_bucket(call, limit)
+        refusal = await self._spend(bucket_id, limit)
+        if refusal is not None:
+            self._leases.adjust(key_bucket, -1)
+        self._check(call, refusal, limit, ADDRESS)
+        return state_of(self._leases, bucket_id, limit.figures)
 
-    def _answer(self, call: CallContext, verdict: Verdict, scope: str) -> None:
-        request_headers(call.initial_metadata, verdict, self._clock.wall_ms())
-        if not verdict.granted:
-            what = "from your address" if scope == ADDRESS else "with this API key"
-            message = f"Too many requests {what}: the limit is {verdict.limit} per minute."
-            raise limit_reached(message, scope, verdict.retry_after_ms)
+    async def _spend(self, bucket_id: str, limit: Limit) -> Refusal | None:
+        if self._leases.take(bucket_id):
+            return None
+        return await self._leases.acquire(bucket_id, 1, limit.figures)
+
+    def _check(self, call: CallContext, refusal: Refusal | None, limit: Limit, scope: str) -> None:
+        if refusal is None:
+            return
+        self._show(call, refusal.state)
+        if not refusal.known:
+            raise metering_is_away(refusal.retry_after_ms)
+        what = "from your address" if scope == ADDRESS else "with this API key"
+        message = f"Too many requests {what}: the limit is {limit.figures.per_minute} per minute."
+        raise limit_reached(message, scope, refusal.retry_after_ms)
+
+    def _show(self, call: CallContext, state: BucketState) -> None:
+        request_headers(call.initial_metadata, state, self._clock.wall_ms())
 
 
-def limit_reached(message: str, scope: str, retry_after_ms: int) -> HeadgateError:
-    """The refusal of a call that a limit has no room for; `scope` says which limit."""
-    retry_after_ms = max(retry_after_ms, 1)
-    seconds = str(-(-retry_after_ms // 1000))
-    error = HeadgateError(
-        Reason.RATE_LIMIT_EXCEEDED,
-        f"{message} Try again in {seconds} s.",
-        retry_after_ms=retry_after_ms,
-        details={"scope": scope},
-    )
-    error.metadata = {
-        "retry-after": seconds,
-        "x-ratelimit-retry-after": seconds,
-        "x-ratelimit-scope": scope,
-    }
-    return error
+def _address_bucket(call: CallContext, limit: Limit) -> str:
+    return limit.prefix + subject(call.record.client_address or "unknown")
+
+
+def _remaining(state: BucketState) -> int:
+    return state.remaining

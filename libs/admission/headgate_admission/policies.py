@@ -4,18 +4,26 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from headgate.metering.v1 import metering_pb2
+from headgate_leases.bucket import TokenBucket
 
 STANDARD = "standard"
 DEFAULT_CLASS = "default"
 
 
 @dataclass(frozen=True, slots=True)
-class ClassLimit:
-    """Figures of one endpoint class; None is unlimited. The buckets lack their subject: append it."""
+class Limit:
+    """Figures, and the bucket id without its subject: append the principal id or the address."""
 
-    request_bucket: str | None
-    token_bucket: str | None
-    tokens_per_minute: int
+    prefix: str
+    figures: TokenBucket
+
+
+@dataclass(frozen=True, slots=True)
+class ClassLimits:
+    """Limits of one endpoint class; None is unlimited."""
+
+    requests: Limit | None
+    tokens: Limit | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +31,15 @@ class Policy:
     """One policy. `per_address` adds a bucket of the same figures for each client address."""
 
     name: str
-    classes: dict[str, ClassLimit]
+    classes: dict[str, ClassLimits]
     per_address: bool
 
-    def limit(self, rate_class: str) -> ClassLimit:
-        """The figures of a class, of `default` for a class without its own."""
+    def limits(self, rate_class: str) -> ClassLimits:
+        """The limits of a class, of `default` for a class without its own."""
         return self.classes.get(rate_class) or self.classes.get(DEFAULT_CLASS, _UNLIMITED)
 
 
-_UNLIMITED = ClassLimit(None, None, 0)
+_UNLIMITED = ClassLimits(None, None)
 
 
 class Policies:
@@ -59,14 +67,22 @@ def _by_name(policies: Iterable[metering_pb2.RatePolicy]) -> dict[str, Policy]:
 
 
 def _policy(message: metering_pb2.RatePolicy) -> Policy:
-    classes = {limit.rate_class: _class_limit(message.name, limit) for limit in message.limits}
+    classes = {each.rate_class: _class_limits(message.name, each) for each in message.limits}
     return Policy(message.name, classes, message.per_address)
 
 
-def _class_limit(policy: str, limit: metering_pb2.RateLimit) -> ClassLimit:
-    requests, tokens = limit.HasField("requests_per_minute"), limit.HasField("tokens_per_minute")
-    return ClassLimit(
-        request_bucket=f"requests/{policy}/{limit.rate_class}/" if requests else None,
-        token_bucket=f"tokens/{policy}/{limit.rate_class}/" if tokens else None,
-        tokens_per_minute=limit.tokens_per_minute,
-    )
+def _class_limits(policy: str, message: metering_pb2.RateLimit) -> ClassLimits:
+    requests = tokens = None
+    if message.HasField("requests_per_minute"):
+        per_minute = message.requests_per_minute
+        burst = message.burst if message.HasField("burst") else per_minute
+        requests = Limit(f"requests/{policy}/{message.rate_class}/", _figures(burst, per_minute))
+    if message.HasField("tokens_per_minute"):
+        per_minute = message.tokens_per_minute
+        tokens = Limit(f"tokens/{policy}/{message.rate_class}/", _figures(per_minute, per_minute))
+    return ClassLimits(requests, tokens)
+
+
+def _figures(capacity: int, per_minute: int) -> TokenBucket:
+    # A bucket cannot be of size 0, and a policy that is wrong must not stop the watch that would correct it.
+    return TokenBucket(max(capacity, 1), max(per_minute, 1))

@@ -1,11 +1,12 @@
 """Token rates (RATE-13): an estimate is reserved before the call runs and corrected as tokens flow."""
 
+from headgate_admission.errors import limit_reached, metering_is_away
 from headgate_admission.headers import token_headers
-from headgate_admission.leases import Leases
-from headgate_admission.limits import limit_reached
+from headgate_admission.leases import Leases, state_of
 from headgate_admission.policies import Policies
 from headgate_admission.principal import Principal
 from headgate_clock import Clock
+from headgate_leases.refusal import Refusal
 from headgate_rpc.call import CallContext
 from headgate_rpc.errors import HeadgateError
 
@@ -31,7 +32,7 @@ class TokenReservation:
     def correct(self, units: int) -> None:
         """The call has cost this many tokens in all, as far as is known; may be called again and again."""
         if self._bucket_id is not None and units != self.units:
-            self._leases.correct(self._bucket_id, units - self.units)
+            self._leases.adjust(self._bucket_id, units - self.units)
         self.units = units
 
 
@@ -44,28 +45,35 @@ class TokenLimits:
         self._clock = clock
 
     async def reserve(self, call: CallContext, principal: Principal, units: int) -> TokenReservation:
-        """`units` tokens of the call's class. Raises RATE_LIMIT_EXCEEDED, at once if they can never fit."""
-        limit = self._policies.get(principal.policy).limit(call.method.rate_class)
-        if limit.token_bucket is None:
+        """`units` tokens of the call's class. Raises RATE_LIMIT_EXCEEDED, at once if they can never fit, or
+        SERVICE_UNAVAILABLE when metering is away and this process has spent its share."""
+        limit = self._policies.get(principal.policy).limits(call.method.rate_class).tokens
+        if limit is None:
             return TokenReservation(self._leases, None, units)
-        if units > limit.tokens_per_minute:
-            raise _never_fits(units, limit.tokens_per_minute)
-        bucket_id = limit.token_bucket + principal.id
-        verdict = self._leases.spend(bucket_id, units) or await self._leases.acquire(bucket_id, units)
-        token_headers(call.initial_metadata, verdict, self._clock.wall_ms())
-        if not verdict.granted:
-            message = f"The call may take {units} tokens and the limit is {verdict.limit} per minute."
-            raise limit_reached(message, TOKENS, verdict.retry_after_ms)
+        bucket_id = limit.prefix + principal.id
+        if not self._leases.take(bucket_id, units):
+            refusal = await self._leases.acquire(bucket_id, units, limit.figures)
+            if refusal is not None:
+                self._refuse(call, refusal)
+        state = state_of(self._leases, bucket_id, limit.figures)
+        token_headers(call.initial_metadata, state, self._clock.wall_ms())
         return TokenReservation(self._leases, bucket_id, units)
 
+    def _refuse(self, call: CallContext, refusal: Refusal) -> None:
+        token_headers(call.initial_metadata, refusal.state, self._clock.wall_ms())
+        if refusal.never_fits:
+            raise _never_fits(refusal)
+        if not refusal.known:
+            raise metering_is_away(refusal.retry_after_ms)
+        message = f"The call may take {refusal.wanted} tokens; the limit is {refusal.state.limit} per minute."
+        raise limit_reached(message, TOKENS, refusal.retry_after_ms)
 
-def _never_fits(units: int, limit: int) -> HeadgateError:
+
+def _never_fits(refusal: Refusal) -> HeadgateError:
     message = (
-        f"The call may take {units} tokens, more than the whole limit of {limit} tokens per minute: "
-        "send less or ask for a smaller 'max_tokens'."
+        f"The call may take {refusal.wanted} tokens, more than the whole limit of {refusal.state.limit} tokens "
+        "per minute: send less or ask for a smaller 'max_tokens'."
     )
-    error = limit_reached(message, TOKENS, 60_000)
-    error.message = message
+    error = limit_reached(message, TOKENS, refusal.retry_after_ms)
     error.metadata["x-should-retry"] = "false"
-    error.metadata["x-ratelimit-limit-tokens"] = str(limit)
     return error

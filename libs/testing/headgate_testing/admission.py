@@ -3,7 +3,6 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 from typing import cast
 
 from headgate.auth.v1 import auth_pb2
@@ -15,6 +14,8 @@ from headgate_admission.callers import CallerLimits
 from headgate_clients.auth import AuthClient
 from headgate_clients.metering import MeteringClient
 from headgate_credentials import generate
+from headgate_leases.bucket import TokenBucket
+from headgate_leases.refusal import BucketState, Refusal
 from headgate_rpc.call import CallContext, Peer, methods_of
 from headgate_rpc.channel import Options, Reply
 from headgate_rpc.errors import HeadgateError, Reason
@@ -46,58 +47,50 @@ POLICIES = [
 ]
 
 
-@dataclass(frozen=True)
-class FakeVerdict:
-    """headgate_admission.leases.Verdict."""
-
-    granted: bool
-    limit: int
-    remaining: int
-    reset_at_ms: int
-    retry_after_ms: int = 0
-
-
 class FakeLeases:
-    """Buckets that never refill; the first touch of each has to ask."""
+    """Buckets in a dict that never refill; the first touch of each has to ask. See headgate_admission.leases."""
 
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
+        self.spent: dict[str, int] = {}
         self.limits: dict[str, int] = {}
-        self.left: dict[str, int] = {}
         self.retry_after_ms = 1_500
-        for policy in POLICIES:
-            for limit in policy.limits:
-                self.limits[f"requests/{policy.name}/{limit.rate_class}"] = limit.requests_per_minute
-                self.limits[f"tokens/{policy.name}/{limit.rate_class}"] = limit.tokens_per_minute
+        self.away = False
 
-    def limit(self, bucket_id: str) -> int:
-        """Size of the bucket."""
-        return self.limits[bucket_id.rpartition("/")[0]]
+    def take(self, bucket_id: str, units: int = 1) -> bool:
+        """Leases.take."""
+        if bucket_id not in self.spent or self.spent[bucket_id] + units > self.limits[bucket_id]:
+            return False
+        self.spent[bucket_id] += units
+        return True
 
-    def spent(self) -> dict[str, int]:
-        """Units spent of every bucket that was touched."""
-        return {bucket: self.limit(bucket) - left for bucket, left in self.left.items()}
-
-    def spend(self, bucket_id: str, units: int) -> FakeVerdict | None:
-        """Leases.spend."""
-        return self._take(bucket_id, units) if bucket_id in self.left else None
-
-    async def acquire(self, bucket_id: str, units: int) -> FakeVerdict:
+    async def acquire(self, bucket_id: str, units: int, figures: TokenBucket) -> Refusal | None:
         """Leases.acquire."""
-        self.left.setdefault(bucket_id, self.limit(bucket_id))
-        return self._take(bucket_id, units)
+        self.limits[bucket_id] = figures.capacity
+        self.spent.setdefault(bucket_id, 0)
+        never_fits = units > figures.capacity
+        if not self.away and not never_fits and self.take(bucket_id, units):
+            return None
+        return Refusal(
+            bucket_id,
+            units,
+            self._state(bucket_id),
+            self.retry_after_ms,
+            known=not self.away,
+            never_fits=never_fits,
+        )
 
-    def correct(self, bucket_id: str, units: int) -> None:
-        """Leases.correct."""
-        self.left[bucket_id] -= units
+    def adjust(self, bucket_id: str, units: int) -> None:
+        """Leases.adjust."""
+        self.spent[bucket_id] += units
 
-    def _take(self, bucket_id: str, units: int) -> FakeVerdict:
-        granted = self.left[bucket_id] >= units
-        if granted:
-            self.left[bucket_id] -= units
-        reset_at_ms = self.clock.wall_ms() + 7_250
-        retry_after_ms = 0 if granted else self.retry_after_ms
-        return FakeVerdict(granted, self.limit(bucket_id), self.left[bucket_id], reset_at_ms, retry_after_ms)
+    def state(self, bucket_id: str) -> BucketState | None:
+        """Leases.state."""
+        return self._state(bucket_id) if bucket_id in self.spent else None
+
+    def _state(self, bucket_id: str) -> BucketState:
+        limit = self.limits[bucket_id]
+        return BucketState(limit, limit - self.spent[bucket_id], self.clock.wall_ms() + 7_250)
 
 
 class FakeAuth:
