@@ -94,7 +94,8 @@ class Shipper:
         """Flush for at most `bound_s` seconds; what is left is sent after the next start. `run` must be running
         and is cancelled by whoever started it."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.flush(), bound_s)
+            async with asyncio.timeout(bound_s):
+                await self.flush()
 
     def _appended(self, event: UsageEvent) -> None:
         # Memory holds the newest unbroken run of events; what lies before it is read from the files.
@@ -150,7 +151,9 @@ class Shipper:
         wait_s = self._limits.backoff_s
         while True:
             try:
-                await asyncio.wait_for(self._send(request), self._limits.send_timeout_s)
+                # Not wait_for, which in Python 3.11 can swallow a cancellation.
+                async with asyncio.timeout(self._limits.send_timeout_s):
+                    await self._send(request)
                 return
             except (HeadgateError, TimeoutError, OSError) as error:
                 self.failures += 1
