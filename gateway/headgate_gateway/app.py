@@ -13,8 +13,8 @@ from headgate_gateway.embeddings import Embeddings
 from headgate_gateway.exchange import Edge, EdgeObserver
 from headgate_gateway.health import FailingParts, Health
 from headgate_gateway.keys import Keys
+from headgate_gateway.limits import Limits
 from headgate_gateway.models import Models
-from headgate_gateway.protocol import Limits
 from headgate_gateway.refusals import Refusals
 from headgate_gateway.server import GatewayServer
 from headgate_gateway.settings import GatewaySettings

@@ -1,11 +1,8 @@
 """uvicorn's HTTP/1.1 protocol with the limits it lacks (decisions.md 32): size and time of the head, silence in the
 body, a Host, clients that do not read, faults in our own envelope, and word to the handler when the client goes."""
 
-import socket
-from asyncio import AbstractEventLoop, BaseTransport, TimerHandle, Transport
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum, auto
 from typing import cast
 
 import httptools
@@ -16,43 +13,17 @@ from uvicorn.server import ServerState
 
 from headgate_gateway.dispatch import REFUSAL
 from headgate_gateway.exchange import DISCONNECT_CALLBACK
+from headgate_gateway.limits import MAX_IGNORED_BYTES, NOT_HTTP, TOO_SLOW, UPGRADE, Limits, Phase
 from headgate_gateway.strict_json import malformed
 
-# What a client may go on sending after its request was answered, before it is cut off.
-MAX_IGNORED_BYTES = 64 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Sizes in bytes, times in seconds."""
-
-    header_bytes: int
-    header_fields: int
-    header_timeout: float
-    body_timeout: float
-    write_timeout: float
-
-
-class Phase(Enum):
-    """What of a request is due next."""
-
-    BEGIN = auto()
-    HEAD = auto()
-    BODY = auto()
+Refuse = Callable[[str, str], bytes]
 
 
 class GatewayProtocol(HttpToolsProtocol):
     """One connection. `refuse(message, address)` makes the bytes of a reply to what is no request."""
 
-    def __init__(
-        self,
-        config: Config,
-        state: ServerState,
-        limits: Limits,
-        refuse: Callable[[str, str], bytes],
-        loop: AbstractEventLoop,
-    ) -> None:
-        super().__init__(config, state, {}, loop)
+    def __init__(self, config: Config, state: ServerState, limits: Limits, refuse: Refuse) -> None:
+        super().__init__(config, state, {}, asyncio.get_running_loop())
         self._limits = limits
         self._refusal = refuse
         self._phase = Phase.BEGIN
@@ -60,17 +31,12 @@ class GatewayProtocol(HttpToolsProtocol):
         self._ignored_bytes = 0
         self._broken = False
         self._running: RequestResponseCycle | None = None
-        self._read_timer: TimerHandle | None = None
-        self._write_timer: TimerHandle | None = None
+        self._read_timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: BaseTransport) -> None:
-        super().connection_made(cast(Transport, transport))
-        sock = transport.get_extra_info("socket")
-        if sock is not None and sock.family != socket.AF_UNIX:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            # Also cuts a silent peer whose unread data is too little to pause the transport.
-            timeout_ms = int(self._limits.write_timeout * 1000)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(cast(asyncio.Transport, transport))
+        self._limits.set_on(transport.get_extra_info("socket"))
         self._set_read_timer(self._limits.header_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -84,6 +50,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         if self._broken:
             return
+        message = self.scope
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -92,22 +59,21 @@ class GatewayProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
             self._set_read_timer(None)
         except httptools.HttpParserError:
-            self._break("The request is not valid HTTP/1.1.")
+            self._break(NOT_HTTP)
         else:
-            self._watch(len(data))
+            self._watch(len(data) if self.scope is message else 0)
 
     def _watch(self, size: int) -> None:
-        """Time what is due next, and count what no reply will come of."""
+        """Time what is due next; count what has come of a head, or of a body that nobody waits for."""
         if self._phase is Phase.BODY:
             self._set_read_timer(self._limits.body_timeout)
-            if self.cycle.response_complete:
-                self._ignored_bytes += size
-                if self._ignored_bytes > MAX_IGNORED_BYTES:
-                    self.transport.abort()
+            self._ignored_bytes += size if self.cycle.response_complete else 0
+            if self._ignored_bytes > MAX_IGNORED_BYTES:
+                self.transport.abort()
         elif self._phase is Phase.HEAD or self._running is None or self._running.response_complete:
             self._head_bytes += size
             if self._head_bytes > self._limits.header_bytes:
-                self._break(f"The headers are larger than {self._limits.header_bytes} bytes.")
+                self._break(self._limits.headers_too_large)
             elif self._read_timer is None:
                 self._set_read_timer(self._limits.header_timeout)
         else:
@@ -119,7 +85,9 @@ class GatewayProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        fault = self._fault_of_head()
+        fault = self._limits.fault_of_head(self.url, self.headers, self.parser.get_http_version())
+        if self.parser.should_upgrade() and self.parser.get_method() not in (b"GET", b"HEAD"):
+            fault = UPGRADE  # the parser would take the body for the other protocol
         if fault:
             self.scope[REFUSAL] = malformed(fault)  # type: ignore[literal-required]
         super().on_headers_complete()
@@ -129,21 +97,6 @@ class GatewayProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._phase = Phase.BEGIN
         super().on_message_complete()
-
-    def _fault_of_head(self) -> str:
-        size, hosts = len(self.url), 0
-        for name, value in self.headers:
-            size += len(name) + len(value) + 4
-            hosts += name == b"host"
-        if size > self._limits.header_bytes:
-            return f"The headers are larger than {self._limits.header_bytes} bytes."
-        if len(self.headers) > self._limits.header_fields:
-            return f"There are more than {self._limits.header_fields} header fields."
-        if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
-            return "The request must have exactly one Host header."
-        if self.parser.should_upgrade() and self.parser.get_method() not in (b"GET", b"HEAD"):
-            return "Protocol upgrades are not offered."
-        return ""
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
@@ -158,19 +111,18 @@ class GatewayProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
             return
         if not self.pipeline and (whole or not self.cycle.response_started):
-            address = self.client[0] if self.client else ""
-            self.transport.write(self._refusal(message, address))
+            self.transport.write(self._refusal(message, self.client[0] if self.client else ""))
         self.transport.close()
         self._abandon(self._running)
 
     def _abandon(self, cycle: RequestResponseCycle | None) -> None:
-        if cycle is not None and not cycle.response_complete and not cycle.disconnected:
-            cycle.disconnected = True
-        if cycle is not None and cycle.disconnected:
-            cycle.message_event.set()
-            callback = cast(Callable[[], None] | None, cycle.scope.pop(DISCONNECT_CALLBACK, None))  # type: ignore[misc]
-            if callback is not None:
-                callback()
+        if cycle is None or cycle.response_complete:
+            return
+        cycle.disconnected = True
+        cycle.message_event.set()
+        gone = cast(Callable[[], None] | None, cycle.scope.pop(DISCONNECT_CALLBACK, None))  # type: ignore[misc]
+        if gone is not None:
+            gone()
 
     def _set_read_timer(self, seconds: float | None) -> None:
         if self._read_timer is not None:
@@ -184,7 +136,7 @@ class GatewayProtocol(HttpToolsProtocol):
         elif self._phase is Phase.BEGIN and not self._head_bytes:
             self.transport.close()
         else:
-            self._break("The request did not arrive in time.")
+            self._break(TOO_SLOW)
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -1,13 +1,13 @@
 """The HTTP listener: binds, serves and stops within a loop that is already running."""
 
 import asyncio
-from collections.abc import Callable
 
 from starlette.types import ASGIApp
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from headgate_gateway.protocol import GatewayProtocol, Limits
+from headgate_gateway.limits import Limits
+from headgate_gateway.protocol import GatewayProtocol, Refuse
 
 BACKLOG = 2048
 
@@ -18,7 +18,7 @@ class GatewayServer:
     def __init__(
         self,
         app: ASGIApp,
-        refuse: Callable[[str, str], bytes],
+        refuse: Refuse,
         host: str,
         port: int,
         *,
@@ -54,7 +54,7 @@ class GatewayServer:
         self._config.load()
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: GatewayProtocol(self._config, self._state, self._limits, self._refuse, loop),
+            lambda: GatewayProtocol(self._config, self._state, self._limits, self._refuse),
             self._host,
             self._port,
             backlog=BACKLOG,

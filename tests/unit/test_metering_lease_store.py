@@ -13,7 +13,7 @@ from headgate_metering.stores.sql_leases import SqlLeaseStore
 
 ONE = "requests/free/default/key_1"
 TWO = "tokens/free/default/key_1"
-BUCKET = Bucket(Level(60_000, 5), 3, (Lease("a", 1, 0, 50), Lease("b", 0, 2, 60)), 100)
+BUCKET = Bucket(Level(60_000, 5), 3, (Lease("a", 1, 50), Lease("b", 0, 60)), 100)
 
 
 @pytest.fixture(params=["memory", "sqlite"])
