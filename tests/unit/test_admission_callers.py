@@ -22,6 +22,7 @@ async def test_five_hundred_first_calls_ask_once() -> None:
     assert all(call.principal is calls[0].principal for call in calls)
     await rig.admission.admit(rig.call("Generate", credential))
     assert rig.auth.asked[credential] == 1
+    assert rig.admission.waits == 500
 
 
 async def test_the_first_asker_going_away_does_not_harm_the_others() -> None:

@@ -2,7 +2,6 @@
 
 import pytest
 
-from headgate_admission.tokens import estimate
 from headgate_rpc.call import CallContext
 from headgate_rpc.errors import HeadgateError, Reason
 from headgate_testing.admission import AdmissionRig
@@ -14,15 +13,6 @@ async def admitted(rig: AdmissionRig, policy: str) -> CallContext:
     call = rig.call("Generate", rig.add("inference", policy=policy, name="1"))
     await rig.admission.admit(call)
     return call
-
-
-@pytest.mark.parametrize(
-    ("size", "max_tokens", "units"), [(0, None, 256), (1, 0, 1), (8, 10, 12), (9, None, 259)]
-)
-def test_the_estimate_is_a_quarter_of_the_bytes_and_the_output_asked_for(
-    size: int, max_tokens: int | None, units: int
-) -> None:
-    assert estimate(size, max_tokens) == units
 
 
 async def test_a_reservation_is_spent_and_corrected_to_the_real_total() -> None:

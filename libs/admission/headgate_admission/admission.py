@@ -71,6 +71,11 @@ class Admission:
         self._credentials_watch = _credentials_watch(auth, self._on_credentials, self._clock)
         self._policies_watch = _policies_watch(metering, self._on_policies, self._clock)
 
+    @property
+    def waits(self) -> int:
+        """Calls that waited for auth, since the start."""
+        return self._callers.waits
+
     async def start(self) -> None:
         """Follows auth and metering until stopped; neither needs to be there yet."""
         for watch in (self._credentials_watch, self._policies_watch):
@@ -113,8 +118,7 @@ class Admission:
         await self._requests.charge(call, principal.policy, principal.id, rate_class)
 
     async def tokens(self, call: CallContext, units: int) -> TokenReservation:
-        """Reserves tokens for an admitted call and writes the token metadata. `tokens.estimate` says how many.
-        Raises RATE_LIMIT_EXCEEDED."""
+        """Reserves tokens for an admitted call and writes the token metadata. Raises RATE_LIMIT_EXCEEDED."""
         return await self._tokens.reserve(call, _principal_of(call), units)
 
     def on_revoked(self, call: CallContext, cut: Callable[[], None]) -> None:

@@ -55,7 +55,8 @@ _Outcome = _Entry | _Refusal | _Away
 
 
 class Callers:
-    """The cache of principals of one process, keyed by the SHA-256 of the credential."""
+    """The cache of principals of one process, keyed by the SHA-256 of the credential. `waits` counts calls that
+    waited for auth."""
 
     def __init__(self, ask: Ask, clock: Clock, limits: CallerLimits) -> None:
         self._ask = ask
@@ -67,6 +68,7 @@ class Callers:
         self._flights: dict[bytes, asyncio.Task[_Outcome]] = {}
         self._position = Position()
         self._restarts = 0
+        self.waits = 0
 
     def known(self, credential: str) -> Principal | None:
         """The principal if it is remembered; renewed in the background once it is a minute old."""
@@ -127,6 +129,7 @@ class Callers:
     async def _answer(self, key: bytes, credential: str) -> _Outcome:
         if parse(credential) is None:
             raise invalid_key()
+        self.waits += 1
         # The question outlives whoever asked it first: others wait for it too.
         return await asyncio.shield(self._flight(key, credential))
 

@@ -11,12 +11,6 @@ from headgate_rpc.call import CallContext
 from headgate_rpc.errors import HeadgateError
 
 TOKENS = "tokens"
-DEFAULT_OUTPUT = 256
-
-
-def estimate(prompt_bytes: int, max_tokens: int | None) -> int:
-    """Tokens to reserve: a token for each 4 bytes begun, and the output asked for, 256 if unsaid."""
-    return -(-prompt_bytes // 4) + (DEFAULT_OUTPUT if max_tokens is None else max_tokens)
 
 
 class TokenReservation:
