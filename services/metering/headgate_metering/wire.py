@@ -197,9 +197,9 @@ def usage_message(model: str, usage: Usage) -> metering_pb2.ModelUsage:
 
 def read_ask(message: metering_pb2.LeaseAsk) -> Ask:
     """The ask of a message. Raises ValueError for figures that no holder can have."""
-    if message.want < 0 or message.returned < 0:
-        raise ValueError("want and returned must not be negative")
-    if max(message.want, message.returned, abs(message.spent)) > _MOST_UNITS:
+    if message.want < 0:
+        raise ValueError("want must not be negative")
+    if max(message.want, abs(message.returned), abs(message.spent)) > _MOST_UNITS:
         raise ValueError("units are out of range")
     return Ask(message.bucket_id, message.want, message.spent, message.returned)
 

@@ -23,7 +23,7 @@ BUCKETS = Table(
     Column("missing", BigInteger, nullable=False),
     Column("at_ms", BigInteger, nullable=False),
     Column("fencing", BigInteger, nullable=False),
-    # Read and written whole, never searched: [[holder_id, live, lapsed, expires_at_ms], …]
+    # Read and written whole, never searched: [[holder_id, units, expires_at_ms], …]
     Column("leases", Text, nullable=False),
     Column("keep_until_ms", BigInteger, nullable=False, index=True),
     sqlite_with_rowid=False,
@@ -88,7 +88,7 @@ def _bucket(row: Row[tuple[object, ...]]) -> Bucket:
 
 
 def _row(bucket_id: str, bucket: Bucket) -> dict[str, object]:
-    leases = [[each.holder_id, each.live, each.lapsed, each.expires_at_ms] for each in bucket.leases]
+    leases = [[each.holder_id, each.units, each.expires_at_ms] for each in bucket.leases]
     return {
         "bucket_id": bucket_id,
         "missing": bucket.level.missing,
