@@ -48,8 +48,8 @@ def suite(
     provider: ScriptedProvider, collector: Collector, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Suite]:
     folder: Path = tmp_path_factory.mktemp("suite")
-    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}
-    with running_suite(SuiteSpec(folder, CONFIG.format(url=provider.base_url), environ)) as started:
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}
+    with running_suite(SuiteSpec(folder, CONFIG.format(url=provider.base_url), variables)) as started:
         yield started
 
 

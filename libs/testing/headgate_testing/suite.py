@@ -62,12 +62,12 @@ class Suite:
 
 @dataclass
 class SuiteSpec:
-    """How to start one: `config` is the text of headgate.yaml; `environ` comes on top of a clean environment;
+    """How to start one: `config` is the text of headgate.yaml; `variables` come on top of a clean environment;
     `command` is what Python runs (a test may start a broken variant on purpose)."""
 
     folder: Path
     config: str = ""
-    environ: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ("-m", "headgate_suite", "up")
 
     def start(self) -> Suite:
@@ -102,7 +102,7 @@ class SuiteSpec:
             "HEADGATE_CONFIG": str(self.folder / "headgate.yaml"),
             "HEADGATE_DISCOVERY": "off",
             "HEADGATE_GRACE": "5s",
-            **self.environ,
+            **self.variables,
         }
 
 

@@ -13,7 +13,7 @@ from headgate.inference.v1.inference_pb2 import (
 from headgate_clients.inference import InferenceClient
 from headgate_rpc.errors import HeadgateError, Reason
 from headgate_suite.client import client_settings, connected, options
-from headgate_suite.settings import ClientSettings
+from headgate_suite.client_settings import ClientSettings
 
 
 async def converse(model: str, system: str | None, file: Path | None) -> None:

@@ -7,7 +7,7 @@ from headgate_rpc.channel import Options
 from headgate_rpc.errors import HeadgateError, Reason
 from headgate_rpc.grpc_channel import GrpcChannel
 from headgate_settings import environment, load
-from headgate_suite.settings import ClientSettings
+from headgate_suite.client_settings import ClientSettings
 
 BOOTSTRAP_KEY = "bootstrap-key"
 

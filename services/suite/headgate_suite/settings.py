@@ -1,19 +1,24 @@
 """What can be set about the suite as a whole; each service adds its own."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from headgate_settings import HostPort, Seconds, Secret, setting
+from headgate_auth.settings import AuthSettings
+from headgate_gateway.settings import GatewaySettings
+from headgate_inference.settings import InferenceSettings
+from headgate_metering.settings import MeteringSettings
+from headgate_registry.settings import RegistrySettings
+from headgate_settings import HostPort, Seconds, Secret, check_unknown, load, setting
+from headgate_suite.client_settings import ClientSettings
+from headgate_telemetry.settings import TelemetrySettings
 
 
 @dataclass(frozen=True, slots=True)
 class SuiteSettings:
     """Addresses, folders and the end of the process."""
 
-    http: HostPort = setting(
-        env="HEADGATE_HTTP", default=HostPort("127.0.0.1", 8080), help="Address of the REST gateway."
-    )
     grpc: HostPort = setting(
         env="HEADGATE_GRPC", default=HostPort("127.0.0.1", 50051), help="Address of all gRPC services."
     )
@@ -22,11 +27,6 @@ class SuiteSettings:
     )
     config: Path = setting(
         env="HEADGATE_CONFIG", default=Path("headgate.yaml"), help="Configuration file; it need not exist."
-    )
-    discovery: Literal["on", "off"] = setting(
-        env="HEADGATE_DISCOVERY",
-        default="on",
-        help="Whether to look for model servers on this machine and provider keys in the environment.",
     )
     reflection: Literal["on", "off"] = setting(
         env="HEADGATE_REFLECTION", default="on", help="Whether the gRPC services describe themselves."
@@ -42,17 +42,39 @@ class SuiteSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class ClientSettings:
-    """How the command line reaches a running suite."""
+class AllSettings:
+    """Everything that can be set in `headgate up`, by owner."""
 
-    grpc: HostPort = setting(
-        env="HEADGATE_GRPC", default=HostPort("127.0.0.1", 50051), help="Address of all gRPC services."
-    )
-    data: Path = setting(
-        env="HEADGATE_DATA", default=Path(".headgate"), help="Folder of everything that is kept."
-    )
-    api_key: Secret = setting(
-        env="HEADGATE_API_KEY",
-        default=Secret(),
-        help="Key the command line uses; default: the bootstrap key in the data folder.",
+    suite: SuiteSettings
+    gateway: GatewaySettings
+    auth: AuthSettings
+    registry: RegistrySettings
+    metering: MeteringSettings
+    inference: InferenceSettings
+    telemetry: TelemetrySettings
+
+
+SETTINGS_CLASSES: tuple[type[object], ...] = (
+    SuiteSettings,
+    GatewaySettings,
+    AuthSettings,
+    RegistrySettings,
+    MeteringSettings,
+    InferenceSettings,
+    TelemetrySettings,
+    ClientSettings,
+)
+
+
+def load_all(environ: Mapping[str, str]) -> AllSettings:
+    """Every owner's settings. Raises SettingsError with all problems, unknown variables among them."""
+    check_unknown(environ, SETTINGS_CLASSES)
+    return AllSettings(
+        suite=load(SuiteSettings, environ),
+        gateway=load(GatewaySettings, environ),
+        auth=load(AuthSettings, environ),
+        registry=load(RegistrySettings, environ),
+        metering=load(MeteringSettings, environ),
+        inference=load(InferenceSettings, environ),
+        telemetry=load(TelemetrySettings, environ),
     )
