@@ -37,6 +37,9 @@ class Task:
 _SHORT = 400
 """Characters up to which a message without a sign of a question counts as one."""
 
+_LONGEST = 2000
+"""Characters of a question that count, from its end."""
+
 _LABEL = re.compile(
     r"^[ \t>*#_]*(?P<name>user question|question|query|task|request|instructions?|q|frage|aufgabe|pregunta)"
     r"[ \t*_]*[:：][ \t*_]*",
@@ -51,12 +54,9 @@ _TEXT_LABEL = re.compile(
     r"[ \t*_]*[:：][ \t*_]*$|^(?:document|context|text|passage|article)[:：][ \t]+",
     re.IGNORECASE | re.MULTILINE,
 )
-_FENCES = (
-    re.compile(r"<(?P<tag>document|documents|context|text|article|passage|source|content|data|doc)\b[^>]*>"
-               r"(?P<body>.*?)</(?P=tag)>", re.I | re.S),
-    re.compile(r'"""(?P<body>.*?)"""', re.S),
-    re.compile(r"```[^\n]*\n(?P<body>.*?)```", re.S),
-)  # fmt: skip
+_TAG = re.compile(
+    r"<(/?)(?:documents?|context|text|article|passage|source|content|data|doc)\b[^<>]{0,200}>", re.IGNORECASE
+)
 
 _REQUEST = re.compile(
     r"^(?:please|kindly|now|then|and|so|ok|okay|thanks|hi|hello|hey|bitte)?[,!]?\s*"
@@ -75,11 +75,13 @@ _INSTRUCTION = re.compile(
     r"the following|read the)\b",
     re.IGNORECASE,
 )
+_POLITE = r"^(?:(?:please|kindly|now|then|and|(?:can|could|would|will) you|i (?:need|want|would like)),?\s+)*"
 _SUMMARY = re.compile(
-    r"\b(?:summari[sz](?:e|es|ing)|sum (?:it|this|that|the|up)\b|tl;?dr|recap|condense|fasse\b.*\bzusammen|"
-    r"zusammenfass\w*|résume[rz]?|resume|resumir|riassumi)|"
-    r"^(?:(?:please|can you|could you|would you|i (?:need|want|would like))\s+)*"
-    r"(?:(?:give|provide|write|make|create|produce)\b.{0,40})?\b(?:a |an |the )?(?:\w+ ){0,3}"
+    r"\bsummari[sz](?:e|ing)\b|\btl;?dr\b|\bsum\b.{1,30}\bup\b|\bfasse\b.{1,40}\bzusammen|\bzusammenfassung\b|"
+    + _POLITE
+    + r"(?:sum up|recap|condense|résume[rz]?|resume|riassumi)\b|"
+    + _POLITE
+    + r"(?:(?:give|provide|write|make|create|produce)\b.{0,40}\b)?(?:\w+ ){0,3}"
     r"(?:summary|overview|gist|abstract|synopsis|digest)\b|"
     r"\bwhat (?:are|is|were) (?:the )?(?:main|key|central|most important) (?:points?|ideas?|takeaways?|messages?)\b|"
     r"\b(?:list|give|name)\b.{0,20}\b(?:main|key|central) (?:points?|ideas?|takeaways?)\b|"
@@ -102,8 +104,8 @@ _LENGTH = re.compile(
     r"\b(\d{1,2}|" + "|".join(_NUMBERS) + r")[ -](?:short |main |key )?(?:sentence|point|bullet)", re.I
 )
 _POINTS_BACK = re.compile(
-    r"\b(?:it|its|they|them|their|he|him|his|she|her|this|that|these|those|there|then|one|ones|same)\b|"
-    r"^(?:and|but|so|what about|how about|why|when|where|who|how much|how many)\b",
+    r"\b(?:it|its|they|them|their|he|him|his|she|her|this|these|those)\b|^(?:and|but|so|what about|how about)\b|"
+    r"^(?:why|when|where|who|how|how much|how many)\W*$",
     re.IGNORECASE,
 )
 
@@ -130,18 +132,32 @@ def part(message: str) -> tuple[str, str]:
     for divide in (_by_fence, _by_label, _by_paragraph, _by_sentence):
         found = divide(text)
         if found:
-            return found[0].strip(), _TEXT_LABEL.sub("", found[1]).strip()
+            return found[0].strip()[-_LONGEST:], _TEXT_LABEL.sub("", found[1]).strip()
     return (text, "") if len(text) <= _SHORT else ("", text)
 
 
 def _by_fence(text: str) -> tuple[str, str] | None:
-    for fence in _FENCES:
-        bodies = [match["body"] for match in fence.finditer(text)]
-        rest = fence.sub("\n\n", text)
-        if bodies and rest.strip():
+    """The material between tags such as <document>, triple quotes or code fences, from the first to the last."""
+    for start, end in (_tags(text), _marks(text, '"""'), _marks(text, "```")):
+        rest = f"{text[:start]}\n\n{text[end:]}"
+        if end > start and rest.strip():
             question, given = part(_ANSWER_LABEL.sub("", rest))
-            return question, "\n\n".join([*bodies, given])
+            body = _TAG.sub("\n\n", text[start:end]).replace('"""', "\n").replace("```", "\n")
+            return question, f"{body}\n\n{given}"
     return None
+
+
+def _tags(text: str) -> tuple[int, int]:
+    """Where the first opening tag starts and the last closing one ends; (0, 0) without them."""
+    tags = list(_TAG.finditer(text))
+    opening = next((tag for tag in tags if not tag[1]), None)
+    closing = next((tag for tag in reversed(tags) if tag[1]), None)
+    return (opening.start(), closing.end()) if opening and closing else (0, 0)
+
+
+def _marks(text: str, mark: str) -> tuple[int, int]:
+    first, last = text.find(mark), text.rfind(mark)
+    return (first, last + len(mark)) if last > first else (0, 0)
 
 
 def _by_label(text: str) -> tuple[str, str] | None:
@@ -162,8 +178,10 @@ def _by_paragraph(text: str) -> tuple[str, str] | None:
     if len(paragraphs) < 2:
         return None
     for index in (-1, 0):
+        if len(paragraphs[index]) > _SHORT:
+            continue
         asked = [line for line in cut(" ".join(paragraphs[index].split())) if _asks(line)]
-        if asked and len(paragraphs[index]) <= _SHORT:
+        if asked:
             rest = paragraphs[:-1] if index else paragraphs[1:]
             return " ".join(asked), "\n\n".join(rest)
     return None
@@ -200,9 +218,14 @@ def _context(turns: Iterable[Turn], own_notices: Sequence[str]) -> list[str]:
             continue
         text = part(turn.text)[1] or turn.text if turn.role == "user" else turn.text
         text = _without_instructions(_TEXT_LABEL.sub("", text)) if turn.role != "assistant" else text
-        if text and not (turn.role == "user" and len(text) <= _SHORT and _asks(text)):
+        if text and not (turn.role == "user" and _says_nothing(text)):
             texts.append(text)
     return texts
+
+
+def _says_nothing(text: str) -> bool:
+    """Whether a user text is only a question, a request or a greeting."""
+    return len(text) <= _SHORT and (_asks(text) or len(text.split()) < 3)
 
 
 def _without_instructions(text: str) -> str:

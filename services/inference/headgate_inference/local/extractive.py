@@ -1,6 +1,7 @@
 """The built-in chat model `local-extractive`: it answers and summarises with sentences of the text in the
 request, and says so when none fits."""
 
+import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,11 +21,17 @@ if TYPE_CHECKING:
 CONTEXT_LENGTH = 131_072
 """Most word pieces of a conversation."""
 
+# White space and very long words take no or few word pieces, but time.
+_CHARACTERS = 16 * CONTEXT_LENGTH
+
 NO_TEXT = (
     "I am local-extractive: I write no text of my own, I answer and summarise with sentences from the text in "
     "this conversation. There is none yet. Send a document together with your question."
 )
 NOTHING_FITS = "I can only answer from text in this conversation, and nothing there answers that."
+
+# Runs of blank lines cost no tokens, yet every pattern would stop at each.
+_BLANK = re.compile(r"\n\s*\n")
 
 _ROLES = {
     pb.ROLE_USER: "user",
@@ -114,14 +121,15 @@ def _unsupported(field: str, problem: str) -> HeadgateError:
 
 def _turn(message: pb.Message) -> Turn:
     text = "\n\n".join(part.text for part in message.parts) if message.parts else message.text
-    return Turn(_ROLES.get(message.role, "system"), text)
+    return Turn(_ROLES.get(message.role, "system"), _BLANK.sub("\n\n", text))
 
 
 def _count(engine: "Engine", turns: Sequence[Turn]) -> Steps[int]:
     total = 0
+    too_long = sum(len(turn.text) for turn in turns) > _CHARACTERS
     for turn in turns:
-        total += len(engine.pieces(turn.text, CONTEXT_LENGTH - total))
-        if total > CONTEXT_LENGTH:
+        total += 0 if too_long else len(engine.pieces(turn.text, CONTEXT_LENGTH - total))
+        if too_long or total > CONTEXT_LENGTH:
             raise HeadgateError(
                 Reason.CONTEXT_LENGTH_EXCEEDED,
                 f"The messages are longer than the {CONTEXT_LENGTH} word pieces this model reads.",

@@ -36,18 +36,21 @@ def stems(text: str) -> list[str]:
 
 
 def _stem(word: str) -> str:
+    if not word.isalpha():
+        return word
     for ending in _ENDINGS:
         if word.endswith(ending) and len(word) - len(ending) >= 3:
             word = word[: -len(ending)]
             break
-    # "capped" and "cap", "tries" and "try", "use" and "using" meet.
+    # "capped" and "cap", "policies" and "policy" meet.
     if len(word) > 3 and word[-1] == word[-2]:
         word = word[:-1]
     return word.rstrip("eiy") if len(word) > 3 else word
 
 
 def bm25(query: Sequence[str], rows: Sequence[Sequence[str]]) -> list[float]:
-    """The BM25 score of each row of stems for the query's stems; 0 where nothing is shared."""
+    """The BM25 score of each row of stems for the query's stems, with 1 for a row of usual length that has
+    each of them once; 0 where nothing is shared."""
     size = len(rows)
     mean = sum(map(len, rows)) / max(size, 1) or 1.0
     counts = [Counter(row) for row in rows]
@@ -55,9 +58,10 @@ def bm25(query: Sequence[str], rows: Sequence[Sequence[str]]) -> list[float]:
     for term in set(query):
         holding = sum(term in count for count in counts)
         weights[term] = math.log(1 + (size - holding + 0.5) / (holding + 0.5))
+    whole = sum(weights.values()) or 1.0
     return [
         sum(
-            weight * count[term] * (_K1 + 1) / (count[term] + _K1 * (1 - _B + _B * len(row) / mean))
+            weight / whole * count[term] * (_K1 + 1) / (count[term] + _K1 * (1 - _B + _B * len(row) / mean))
             for term, weight in weights.items()
             if term in count
         )

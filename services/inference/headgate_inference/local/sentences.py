@@ -25,10 +25,11 @@ _BULLET = re.compile(r"^\s*(?:[-*+•◦▪–]|\(?\d{1,3}[.)]|\(?[a-z]\))\s+")
 _HEADING = re.compile(r"^\s{0,3}#{1,6}\s+(?P<title>.+?)\s*#*$")
 _RULE = re.compile(r"^\s*(?:[-=*_~`|:+]\s*){3,}\w*$")
 _LABELLED = re.compile(r"^[A-Z][\w ()/&'-]{0,40}:\s")
-_MARKUP = re.compile(r"(?<!\w)(\*\*|__|\*|_)(?=\S)(.+?)(?<=\S)\1(?!\w)")
+_MARKUP = re.compile(r"(?<!\w)(\*\*|__|\*|_)(?=\S)(.{1,200}?)(?<=\S)\1(?!\w)")
+_LONGEST = 1000
 _ENDS = (".", "!", "?", "…", ":", ";", ",", "。", "！", "？")
 
-_BOUNDARY = re.compile(r"""(?:[.!?…؟।]+["'”’»)\]]*(?=\s)|[。！？]+[」』”]*)""")
+_BOUNDARY = re.compile(r"""(?:[.!?…؟।]{1,9}["'”’»)\]*_]{0,4}(?=\s)|[。！？]{1,9}[」』”]{0,4})""")
 _STARTS = re.compile(r"""\s*["'“‘«(\[¿¡*_-]*[^\W_a-z]""")
 _TITLES = words(
     "mr mrs ms dr prof rev hon st sr jr gen col capt lt sgt gov sen rep pres mt ft vs cf e.g i.e viz al "
@@ -67,15 +68,24 @@ def _sentences(block: list[str], heading: str, paragraph: int) -> Iterator[Sente
 
 
 def cut(line: str) -> list[str]:
-    """The sentences of one paragraph without line breaks."""
+    """The sentences of one paragraph without line breaks; what has over 1,000 characters is cut further."""
     parts: list[str] = []
     start = 0
     for match in _BOUNDARY.finditer(line):
         if _ends_sentence(line, start, match):
-            parts.append(line[start : match.end()].strip())
+            parts.extend(_pieces(line[start : match.end()].strip()))
             start = match.end()
-    parts.append(line[start:].strip())
-    return [part for part in parts if any(letter.isalnum() for letter in part)]
+    parts.extend(_pieces(line[start:].strip()))
+    # Emphasis is taken out of single sentences, because this pattern is slow on very long lines.
+    return [_MARKUP.sub(r"\2", part) for part in parts if any(letter.isalnum() for letter in part)]
+
+
+def _pieces(sentence: str) -> Iterator[str]:
+    while len(sentence) > _LONGEST:
+        end = sentence.rfind(" ", 1, _LONGEST) + 1 or _LONGEST
+        yield sentence[:end].strip()
+        sentence = sentence[end:]
+    yield sentence
 
 
 def _blocks(text: str) -> Iterator[list[str]]:
@@ -83,9 +93,10 @@ def _blocks(text: str) -> Iterator[list[str]]:
     block: list[str] = []
     for line in text.splitlines():
         if not line.strip() or _RULE.match(line):
-            yield block
+            # What stands over the ruler of a table is names of columns.
+            yield block[:-1] if "|" in line and block else block
             block = []
-        elif _HEADING.match(line):
+        elif len(line) <= 200 and _HEADING.match(line):
             yield block
             yield [line]
             block = []
@@ -96,12 +107,12 @@ def _blocks(text: str) -> Iterator[list[str]]:
 
 def _title(block: list[str]) -> str:
     """The heading a block is: a Markdown heading, a question, or one short line that no sentence sign ends."""
-    if len(block) != 1:
+    if len(block) != 1 or len(block[0]) > 200:
         return ""
-    match = _HEADING.match(block[0])
-    if match:
-        return _plain(match["title"])
     line = block[0].strip()
+    match = _HEADING.match(line)
+    if match:
+        return _MARKUP.sub(r"\2", _plain(match["title"]))
     if line.endswith("?") and len(cut(line)) == 1:
         return _plain(line)
     short = len(line) <= 80 and len(line.split()) <= 10
@@ -115,44 +126,41 @@ def _own_line(line: str) -> bool:
 def _unwrapped(block: list[str]) -> Iterator[str]:
     """The lines of a block, those joined that were only broken because the next word had no room."""
     width = max((len(line.rstrip()) for line in block), default=0)
-    joined = ""
+    joined: list[str] = []
     room = 0
     for line in block:
         word = line.split(maxsplit=1)[0]
         if joined and (_own_line(line) or room + 1 + len(word) <= width):
-            yield joined
-            joined = ""
-        joined = f"{joined} {line.strip()}" if joined else line.strip()
+            yield " ".join(joined)
+            joined = []
+        joined.append(line.strip())
         room = len(line.rstrip())
     if joined:
-        yield joined
+        yield " ".join(joined)
 
 
 def _plain(line: str) -> str:
-    """`line` without bullet, table bars and emphasis marks."""
+    """`line` without bullet and table bars."""
     line = _BULLET.sub("", line.strip())
     if line.startswith("|"):
         line = " – ".join(cell.strip() for cell in line.strip("|").split("|") if cell.strip())
-    return re.sub(r"\s+", " ", _MARKUP.sub(r"\2", line)).strip()
+    return " ".join(line.split())
 
 
 def _ends_sentence(line: str, start: int, match: re.Match[str]) -> bool:
     mark = match.group()
     if mark[0] in "。！？":
         return True
-    rest = line[match.end() :]
-    if not _STARTS.match(rest):
+    if not _STARTS.match(line, match.end()):
         return False
     if mark != ".":
         return True
-    word = (
-        line[start : match.start()].rsplit(None, 1)[-1].lstrip("(\"'“‘[").lower()
-        if match.start() > start
-        else ""
-    )
-    following = rest.split(None, 1)[0]
+    # Short looks to both sides: a line may be very long, and this runs at each of its full stops.
+    before = line[max(start, match.start() - 40) : match.start()].split()
+    word = before[-1].lstrip("(\"'“‘[").lower() if before else ""
+    following = line[match.end() : match.end() + 40].split() or [""]
     if word in _NUMBERED:
-        return not following[0].isdigit()
+        return not following[0][:1].isdigit()
     if _INITIALS.match(word):
-        return following.lower() in _OPENERS
+        return following[0].lower() in _OPENERS
     return word not in _TITLES

@@ -1,0 +1,148 @@
+"""Sentences are chosen by meaning and by words; nothing is said when nothing fits; summaries do not repeat
+themselves. The embedder here knows a few words by topic, so that each choice can be foreseen."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from headgate_inference.local.conversation import Task, Want
+from headgate_inference.local.extracts import extract
+from headgate_inference.local.lexical import bm25, stems
+from headgate_inference.local.ranking import Matrix, central, shortlist
+from headgate_inference.local.sentences import Sentence
+from headgate_inference.local.worker import Steps
+
+TOPICS = [
+    {"vacation", "holiday", "holidays", "leave"},
+    {"fire", "alarm", "smoke"},
+    {"dog", "dogs", "pets", "pet"},
+    {"boiler", "heating", "warm"},
+]
+
+
+def vector(text: str) -> Matrix:
+    """One axis per topic and one for the rest; a topic outweighs other words."""
+    words = [word.strip(".,?:") for word in text.lower().split()]
+    row = np.array([3.0 * any(word in topic for word in words) for topic in TOPICS] + [1.0], dtype=np.float32)
+    return row / np.linalg.norm(row)
+
+
+class Embedder:
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def __call__(self, texts: Sequence[str]) -> Steps[list[Matrix]]:
+        self.texts.extend(texts)
+        yield
+        return [vector(text) for text in texts]
+
+
+def run(task: Task, embedder: Embedder | None = None) -> list[str]:
+    steps = extract(task, embedder or Embedder())
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return list(end.value)
+
+
+TEXT = (
+    "# House rules\n\nStaff get 27 days of holiday a year. Unused days lapse in March.\n\n"
+    "Pets pay 15 euros.\n\nShould there be smoke, press the red button.\n\n"
+    "The boiler is checked by Olga Reyes."
+)
+
+
+def ask(question: str, *material: str) -> list[str]:
+    return run(Task(Want.ANSWER, question, material or (TEXT,)))
+
+
+def test_the_sentence_with_the_meaning_of_the_question_comes_first() -> None:
+    assert ask("How much vacation is there?")[0] == "Staff get 27 days of holiday a year."
+    assert ask("May I bring a dog?")[0] == "Pets pay 15 euros."
+
+
+def test_between_equal_meanings_shared_words_decide() -> None:
+    text = "Bolts are sold in boxes. Valves are sold in crates. Nuts are sold in bags."
+    assert ask("In what are valves sold?", text)[0] == "Valves are sold in crates."
+
+
+def test_between_equal_sentences_the_kind_of_answer_decides() -> None:
+    text = "The boiler is checked often.\n\nThe boiler is checked by Olga Reyes.\n\nThe boiler is checked in 2031."
+    assert ask("Who checks the boiler?", text)[0] == "The boiler is checked by Olga Reyes."
+    assert ask("In which year is the boiler checked?", text)[0] == "The boiler is checked in 2031."
+
+
+def test_at_most_three_sentences_answer_and_each_once() -> None:
+    text = " ".join(f"Holiday number {n} is fine." for n in range(9))
+    answer = ask("Which holiday?", text, text)
+    assert len(answer) == 3
+    assert len(set(answer)) == 3
+
+
+def test_nothing_is_said_when_nothing_fits() -> None:
+    class Unlike(Embedder):
+        def __call__(self, texts: Sequence[str]) -> Steps[list[Matrix]]:
+            yield
+            return list(np.eye(len(texts), dtype=np.float32))
+
+    assert run(Task(Want.ANSWER, "Who wrote Hamlet?", (TEXT,)), Unlike()) == []
+
+
+def test_a_question_in_the_text_is_not_its_own_answer() -> None:
+    answer = ask("May I take a holiday?", "May I take a holiday?\n\nYes, the head of department signs it.")
+    assert answer == ["Yes, the head of department signs it."]
+
+
+def test_of_a_very_long_text_only_what_shares_words_is_compared() -> None:
+    text = "\n\n".join(f"Entry {n} has the value {n * 7}." for n in range(3000))
+    embedder = Embedder()
+    answer = run(Task(Want.ANSWER, "What is the value of entry 2711?", (text,)), embedder)
+    assert answer[0] == "Entry 2711 has the value 18977."
+    assert len(embedder.texts) <= 161
+
+
+def test_few_long_sentences_are_compared_before_many() -> None:
+    sentences = [Sentence("x" * 1000, paragraph=n) for n in range(100)]
+    assert shortlist(np.arange(100.0), sentences) == list(range(68, 100))
+
+
+def test_a_summary_takes_the_central_sentences_in_the_order_of_the_text() -> None:
+    text = (
+        "The fire alarm rings in every room of the house.\n\nPets are very welcome in the rooms of the house.\n\n"
+        "The fire alarm rings in every hall of the house.\n\nThe alarm and the fire doors are tested every month.\n\n"
+        "The heating runs from the first of October."
+    )
+    summary = run(Task(Want.SUMMARY, "Summarise.", (text,), length=2))
+    assert len(summary) == 2
+    assert "alarm" in summary[0]
+    assert "alarm" not in summary[1]
+    assert text.index(summary[0]) < text.index(summary[1])
+
+
+@pytest.mark.parametrize("length", [None, 1, 50])
+def test_a_summary_is_never_longer_than_the_text(length: int | None) -> None:
+    sentences = [Sentence("Fire is hot."), Sentence("Pets are warm.")]
+    chosen = central(sentences, np.stack([vector(sentence.text) for sentence in sentences]), length)
+    assert len(chosen) == (1 if length == 1 else 2)
+
+
+@pytest.mark.parametrize("want", list(Want))
+def test_material_without_a_sentence_gives_nothing(want: Want) -> None:
+    assert run(Task(want, "What?", ("...",))) == []
+
+
+def test_forms_of_a_word_meet_in_its_stem() -> None:
+    assert len({*stems("open"), *stems("opening"), *stems("opened")}) == 1
+    assert len({*stems("capped"), *stems("cap")}) == 1
+    assert len({*stems("policies"), *stems("policy")}) == 1
+    assert stems("the of and") == []
+    assert stems("2711 in 1900") == ["2711", "1900"]
+
+
+def test_bm25_prefers_rare_words_and_is_zero_without_any() -> None:
+    rows = [["common", "rare"], ["common", "other"], ["common", "more"], ["else", "more"]]
+    scores = bm25(["common", "rare"], rows)
+    assert scores[0] > scores[1] > scores[3] == 0
+    assert bm25([], rows) == [0, 0, 0, 0]
