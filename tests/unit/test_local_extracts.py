@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from headgate_inference.local.conversation import Task, Want
+from headgate_inference.local.conversation import Task, Turn, Want, read
 from headgate_inference.local.extracts import extract
 from headgate_inference.local.lexical import bm25, stems
 from headgate_inference.local.ranking import Matrix, central, shortlist
@@ -131,6 +131,17 @@ def test_a_summary_is_never_longer_than_the_text(length: int | None) -> None:
 @pytest.mark.parametrize("want", list(Want))
 def test_material_without_a_sentence_gives_nothing(want: Want) -> None:
     assert run(Task(want, "What?", ("...",))) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["." * 200_000, "mr. " * 50_000, "<text>" * 40_000, "<document " * 40_000, "# a" + " " * 500_000 + "b", " _a" * 60_000,
+     "line\n" * 100_000, "question: " * 40_000, "A. B. " * 20_000, '"""' * 40_000, "why? " * 40_000],
+    ids=lambda text: text[:10].strip(),
+)  # fmt: skip
+def test_no_text_makes_a_pattern_go_quadratic(text: str) -> None:
+    # Without a bound each of these takes minutes, which shows as a suite that does not end.
+    run(read([Turn("user", f"{text}\n\nWhat is it?"), Turn("user", text)]))
 
 
 def test_forms_of_a_word_meet_in_its_stem() -> None:
