@@ -1,7 +1,7 @@
 """Chooses the sentences that answer a question or stand for a text. Pure arithmetic over strings and vectors;
 imports numpy, so it is imported on first use of a local model.
 
-The weights were fitted on 720 questions about 16 encyclopedia articles (SQuAD 2.0, development part), of
+The weights were chosen on 720 questions about 16 encyclopedia articles (SQuAD 2.0, development part), of
 which 90 % had their answer in the first three sentences; neither is part of this repository."""
 
 from collections import Counter
