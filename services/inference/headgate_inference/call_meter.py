@@ -23,7 +23,7 @@ log = get_logger()
 
 OUTCOMES = {number: name.removeprefix("OUTCOME_") for name, number in metering_pb2.Outcome.items()}
 
-_DEADLINE_SLACK_S = 0.002
+_DEADLINE_SLACK_S = 0.005
 # The caller's key ended while its call ran.
 _ENDED_BY_US = (Reason.INVALID_CREDENTIALS, Reason.TOKEN_EXPIRED)
 

@@ -149,7 +149,11 @@ class OpenAIStream:
 
     def _take_rest(self) -> Batch | None:
         """The end of the body: complete, if nothing but `[DONE]` is missing."""
-        batch = self._batch(self._parser.finish())
+        try:
+            batch = self._batch(self._parser.finish())
+        except SseOverflow:
+            self._end(faults.unusable(self._status))
+            return None
         if not self._ended or self._fault is not None:
             whole = self.finish_reasons and not self._unfinished and self._fault is None
             begun = faults.cut if self._unfinished else faults.unusable

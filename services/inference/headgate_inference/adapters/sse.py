@@ -14,10 +14,11 @@ class SseParser:
     """Feed it bytes, get the payloads of the events they completed.
 
     Lines end in LF, CR LF or CR. Comments and other fields are skipped, several `data` lines of an event are
-    joined by LF, as the standard says. `limit` bounds one event, in bytes; raises SseOverflow beyond it.
+    joined by LF, as the standard says. `limit` bounds one event, in bytes; what came before an event beyond it
+    is given, then SseOverflow is raised.
     """
 
-    __slots__ = ("_after_cr", "_begun", "_data", "_limit", "_pending", "_tail")
+    __slots__ = ("_after_cr", "_begun", "_data", "_limit", "_overflown", "_pending", "_tail")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -26,9 +27,12 @@ class SseParser:
         self._pending = 0  # their bytes
         self._after_cr = False
         self._begun = False
+        self._overflown = False
 
     def feed(self, data: bytes) -> list[bytes]:
         """The payloads completed by `data`, in order."""
+        if self._overflown:
+            raise SseOverflow(f"an event of more than {self._limit} bytes")
         data = self._with_line_feeds(data)
         if b"\n" not in data:
             self._keep(data)
@@ -58,11 +62,7 @@ class SseParser:
 
     def _keep(self, rest: bytes) -> None:
         self._tail += rest
-        self._check(len(self._tail))
-
-    def _check(self, more: int) -> None:
-        if self._pending + more > self._limit:
-            raise SseOverflow(f"an event of more than {self._limit} bytes")
+        self._overflown = self._overflown or self._pending + len(self._tail) > self._limit
 
     def _events(self, lines: list[bytes]) -> list[bytes]:
         if not self._begun:
@@ -70,11 +70,12 @@ class SseParser:
             lines[0] = lines[0].removeprefix(_BOM)
         events = []
         for line in lines:
+            if self._pending + len(line) > self._limit:
+                self._overflown = True
+                break
             if line.startswith(b"data:"):
-                value = line[6:] if line[5:6] == b" " else line[5:]
-                self._check(len(value))
-                self._pending += len(value)
-                self._data.append(value)
+                self._pending += len(line)
+                self._data.append(line[6:] if line[5:6] == b" " else line[5:])
             elif not line and self._data:
                 events.append(self._data[0] if len(self._data) == 1 else b"\n".join(self._data))
                 self._data = []
