@@ -5,8 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import IntegrityError
 
+from headgate_database import Database
 from headgate_metering.store import LedgerStore, Page
+from headgate_metering.stores.ledger_tables import LEDGER, METADATA, settlement_values
 from headgate_metering.stores.memory_ledger import MemoryLedgerStore
 from headgate_metering.stores.sql_ledger import SqlLedgerStore
 from headgate_metering.usage_event import (
@@ -233,6 +236,13 @@ async def test_a_period_includes_its_start_and_not_its_end(
     assert usage.get("gpt-4", Usage()).cost_nano_usd == 100 * count
 
 
+async def test_calls_of_the_ragged_ends_count(store: LedgerStore) -> None:
+    noon = MORNING + DAY_MS // 2
+    await store.record(settles(*(settlement(f"c{n}", at_ms=noon + n * DAY_MS) for n in range(4))))
+    usage = await store.usage("acct_a", noon, noon + 3 * DAY_MS)
+    assert usage == {"gpt-4": ONE + ONE + ONE}
+
+
 async def test_records_come_newest_first_in_pages_of_one_account(store: LedgerStore) -> None:
     mine = [settlement(f"c{n}", at_ms=MORNING + n // 2) for n in range(7)]
     await store.record(settles(*mine, settlement("d1", account="acct_b")))
@@ -258,6 +268,14 @@ async def test_dead_letters_are_kept_once_as_they_came(store: LedgerStore) -> No
     await store.record(batch)
     assert await store.dead_letters() == [letter]
     assert await month(store) == {"gpt-4": ONE}
+
+
+async def test_the_database_itself_refuses_a_second_row_for_a_call(tmp_path: Path) -> None:
+    database = Database.open(tmp_path / "ledger.sqlite3", METADATA, "metering")
+    rows = [settlement_values(settlement("c1")), settlement_values(settlement("c1"))]
+    with pytest.raises(IntegrityError):
+        await database.write(lambda connection: connection.execute(LEDGER.insert(), rows))
+    await database.close()
 
 
 async def test_the_ledger_survives_a_reopening(tmp_path: Path) -> None:

@@ -5,7 +5,19 @@ from collections.abc import Callable, Collection, Iterable, MutableMapping
 from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy import BigInteger, Column, Connection, MetaData, Row, Table, Text, delete, func, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    MetaData,
+    Row,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    func,
+    select,
+)
 from sqlalchemy.dialects.sqlite import insert
 
 from headgate_database import Database
@@ -29,6 +41,7 @@ BUCKETS = Table(
     sqlite_with_rowid=False,
 )
 
+_KNOWN = select(BUCKETS).where(BUCKETS.c.bucket_id.in_(bindparam("ids", expanding=True)))
 _insert = insert(BUCKETS)
 _UPSERT = _insert.on_conflict_do_update(
     index_elements=[BUCKETS.c.bucket_id],
@@ -78,8 +91,8 @@ class SqlLeaseStore:
 
 
 def _load(connection: Connection, bucket_ids: Iterable[str]) -> dict[str, Bucket]:
-    query = select(BUCKETS).where(BUCKETS.c.bucket_id.in_(list(bucket_ids)))
-    return {row.bucket_id: _bucket(row) for row in connection.execute(query)}
+    rows = connection.execute(_KNOWN, {"ids": list(bucket_ids)})
+    return {row.bucket_id: _bucket(row) for row in rows}
 
 
 def _bucket(row: Row[tuple[object, ...]]) -> Bucket:
