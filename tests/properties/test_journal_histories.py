@@ -135,7 +135,7 @@ class World:
         assert (faults.torn_tails, faults.corrupt_segments, faults.gaps) == (0, 0, 0)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(steps)
 def test_every_call_is_settled_exactly_once_for_what_was_received(history: list[tuple[str, int]]) -> None:
     root = Path(tempfile.mkdtemp(prefix="journal-"))

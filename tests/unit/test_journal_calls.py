@@ -158,6 +158,16 @@ def test_a_call_that_the_full_journal_refuses_leaves_no_trace(tmp_path: Path) ->
     journal.close()
 
 
+def test_a_call_without_a_proper_id_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    journal = reopen(tmp_path)
+    event = intent()
+    event.call.call_id = "7"
+    with pytest.raises(ValueError):
+        MeteredCall(journal, event)
+    assert (journal.last_seq, journal.slots.in_use) == (0, 0)
+    journal.close()
+
+
 CHILD = """
 import sys
 from pathlib import Path

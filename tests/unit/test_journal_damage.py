@@ -69,7 +69,7 @@ def test_a_tail_torn_at_any_byte_loses_only_the_torn_record(tmp_path: Path) -> N
 
 def test_a_flipped_bit_at_any_byte_is_noticed_and_never_counted(tmp_path: Path) -> None:
     source = tmp_path / "source"
-    before = written(source, 9)
+    before = written(source, 6)
     names = [segment.name for segment in segments(source)]
     assert len(names) >= 2
     draw = random.Random(4)

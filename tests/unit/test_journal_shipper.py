@@ -182,6 +182,39 @@ async def test_an_intent_goes_only_when_its_settle_is_not_in_the_batch() -> None
     assert [(one.kind, one.call.call_id) for one in left] == [kinds[1], kinds[3], kinds[4], kinds[5]]
 
 
+async def test_only_what_is_on_the_disk_is_sent(tmp_path: Path) -> None:
+    journal, ledger = reopen(tmp_path), Ledger()
+    synced: list[int] = []
+    send = ledger.send
+
+    async def checked(request: RecordUsageRequest) -> None:
+        synced.append(journal.synced_seq - max(one.seq for one in request.events))
+        await send(request)
+
+    ledger.send = checked  # type: ignore[method-assign]
+    async with shipping(journal, ledger) as shipper:
+        for _ in range(60):
+            journal.append(event())
+            await asyncio.sleep(0)
+        await shipper.flush()
+    assert min(synced) >= 0
+    journal.close()
+
+
+async def test_a_process_with_running_calls_gives_signs_of_life(tmp_path: Path) -> None:
+    journal, ledger = reopen(tmp_path), Ledger()
+    limits = ShipperLimits(interval_s=0.0, heartbeat_s=0.001)
+    async with shipping(journal, ledger, limits) as shipper:
+        await asyncio.sleep(0.01)
+        assert ledger.batches == []
+        journal.append(event(EVENT_KIND_INTENT))
+        await shipper.flush()
+        while ledger.batches.count(0) < 3:
+            await asyncio.sleep(0)
+        assert ledger.seqs() == [1]
+    journal.close()
+
+
 async def test_closing_waits_for_what_is_left_but_not_for_ever(tmp_path: Path) -> None:
     journal, ledger = reopen(tmp_path), Ledger()
     async with shipping(journal, ledger) as shipper:

@@ -51,8 +51,12 @@ class MeteredCall:
         self._settle: UsageEvent | None = None
         self._checkpoint = CHECKPOINT_UNITS
         self.units = 0
-        self.seq = journal.append(intent)
         self._slot = journal.slots.claim(intent.call.call_id)
+        try:
+            self.seq = journal.append(intent)
+        except BaseException:
+            self._release()
+            raise
 
     @property
     def settled(self) -> UsageEvent | None:
@@ -77,10 +81,13 @@ class MeteredCall:
         event = self._settle_event(settlement)
         self._journal.append(event)
         self._settle = event
+        self._release()
+        return event
+
+    def _release(self) -> None:
         if self._slot is not None:
             self._slot.release()
             self._slot = None
-        return event
 
     def _settle_event(self, settlement: Settlement) -> UsageEvent:
         event = UsageEvent()
@@ -103,7 +110,9 @@ class MeteredCall:
         return event
 
     def _append_checkpoint(self, units: int) -> None:
-        event = UsageEvent(kind=EVENT_KIND_CHECKPOINT, quantities=Quantities(output_tokens=units))
+        read = self._intent.quantities.input_tokens
+        quantities = Quantities(input_tokens=read, output_tokens=units)
+        event = UsageEvent(kind=EVENT_KIND_CHECKPOINT, quantities=quantities)
         event.call.call_id = self._intent.call.call_id
         try:
             self._journal.append(event)

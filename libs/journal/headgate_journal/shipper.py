@@ -1,5 +1,6 @@
 """Brings journalled events to metering: in order, in batches, one in flight, again and again while metering is
-away. From memory while it keeps up, from the files when it has fallen behind."""
+away. Only what is on the disk is sent, so that no number metering has seen is ever given to another event. From
+memory while it keeps up, from the files when it has fallen behind."""
 
 import asyncio
 import random
@@ -17,6 +18,7 @@ from headgate.metering.v1.metering_pb2 import (
     UsageEvent,
 )
 from headgate_clock import Clock
+from headgate_journal.errors import JournalBroken
 from headgate_journal.journal import Journal
 from headgate_rpc.errors import HeadgateError
 
@@ -25,13 +27,15 @@ Send = Callable[[RecordUsageRequest], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class ShipperLimits:
-    """Seconds, and numbers of events. Retries wait between half and the whole of a time that doubles from
-    `backoff_s` to `backoff_most_s`."""
+    """Seconds, and numbers of events. While calls run, an empty batch goes out after `heartbeat_s` without
+    events, or metering would take the process for dead. Retries wait between half and the whole of a time that
+    doubles from `backoff_s` to `backoff_most_s`."""
 
     batch: int = 1000
     interval_s: float = 0.02
     memory: int = 20_000
     send_timeout_s: float = 10.0
+    heartbeat_s: float = 15.0
     backoff_s: float = 0.1
     backoff_most_s: float = 5.0
 
@@ -74,8 +78,7 @@ class Shipper:
     async def run(self) -> None:
         """Ship until cancelled."""
         while True:
-            await self._work.wait()
-            self._work.clear()
+            await self._wait_for_work()
             while self.lag_events:
                 # First the wait, so that most calls are settled in the batch that would hold their intent.
                 await asyncio.sleep(self._limits.interval_s)
@@ -105,15 +108,26 @@ class Shipper:
         if not self._work.is_set():
             self._work.set()
 
+    async def _wait_for_work(self) -> None:
+        try:
+            async with asyncio.timeout(self._limits.heartbeat_s):
+                await self._work.wait()
+        except TimeoutError:
+            if self._journal.open_calls:
+                await self._deliver([])
+        self._work.clear()
+
     async def _ship_batch(self) -> None:
-        self._batch = await self._next_batch()
+        upto = self._journal.last_seq
+        with suppress(JournalBroken):  # then metering is the only place left where they can be kept
+            await self._journal.synced(upto)
+        self._batch = await self._next_batch(upto)
         if not self._batch:
             # What stood there can no longer be read; the journal has counted it as a fault.
-            self._acked(self._first_in_memory() - 1)
+            self._acked(self._before_memory(upto))
             return
         last_seq = self._batch[-1].seq
-        events = without_settled(self._batch)
-        await self._deliver(RecordUsageRequest(producer_id=self._journal.producer_id, events=events))
+        await self._deliver(without_settled(self._batch))
         self._acked(last_seq)
 
     def _acked(self, seq: int) -> None:
@@ -126,14 +140,14 @@ class Shipper:
             if not future.done():
                 future.set_result(None)
 
-    async def _next_batch(self) -> list[UsageEvent]:
+    async def _next_batch(self, upto: int) -> list[UsageEvent]:
         recent = self._recent
         while recent and recent[0].seq < self._next_seq:
             recent.popleft()
         if recent and recent[0].seq == self._next_seq:
             self._files = None
-            return [recent.popleft() for _ in range(min(len(recent), self._limits.batch))]
-        return await self._from_files(min(self._limits.batch, self._first_in_memory() - self._next_seq))
+            return [recent.popleft() for _ in range(min(upto + 1 - self._next_seq, self._limits.batch))]
+        return await self._from_files(min(self._limits.batch, self._before_memory(upto) + 1 - self._next_seq))
 
     async def _from_files(self, count: int) -> list[UsageEvent]:
         if self._files is None:
@@ -144,10 +158,11 @@ class Shipper:
             self._files = None
         return batch
 
-    def _first_in_memory(self) -> int:
-        return self._recent[0].seq if self._recent else self._journal.last_seq + 1
+    def _before_memory(self, upto: int) -> int:
+        return min(upto, self._recent[0].seq - 1) if self._recent else upto
 
-    async def _deliver(self, request: RecordUsageRequest) -> None:
+    async def _deliver(self, events: list[UsageEvent]) -> None:
+        request = RecordUsageRequest(producer_id=self._journal.producer_id, events=events)
         wait_s = self._limits.backoff_s
         while True:
             try:
