@@ -50,6 +50,7 @@ class LeaseHolder:
         self._expiries: deque[tuple[float, Holding]] = deque()
         self._asking: asyncio.Task[None] | None = None
         self._away = False
+        self._closing = False
         self.waits = 0
         self.fair_shares = 0
 
@@ -123,12 +124,13 @@ class LeaseHolder:
 
     async def close(self) -> None:
         """Give everything back, waiting no longer than one ask may take."""
+        self._closing = True
         for holding in self._holdings.values():
             holding.expires = 0.0
             self._queue(holding)
-        if self._asking is not None and not self._away:
-            await asyncio.wait([self._asking], timeout=self._limits.ask_timeout_s)
         if self._asking is not None:
+            if not self._away:
+                await asyncio.wait([self._asking], timeout=self._limits.ask_timeout_s)
             self._asking.cancel()
 
     def _holding(self, bucket_id: str) -> Holding:
@@ -181,6 +183,8 @@ class LeaseHolder:
             await self._ask_batch()
             if not self._away:
                 wait_s = self._limits.backoff_s
+            elif self._closing:
+                return
             elif self._pending:
                 await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))
                 wait_s = min(2 * wait_s, self._limits.backoff_most_s)
