@@ -292,3 +292,10 @@ async def test_a_clock_that_steps_back_makes_no_negative_latency(kept):
     observer.started(Call())
     observer.finished(Call(), None)
     assert record.ended_ns == record.started_ns
+
+
+@pytest.mark.parametrize(("reason", "lines"), [("", 0), ("CANCELLED", 0), ("INTERNAL_ERROR", 1)])
+def test_calls_within_the_suite_are_logged_only_when_they_fail(recorder, kept, reason, lines):
+    recorder.add(make_call(internal=True, reason=reason))
+    recorder.flush()
+    assert len(kept.lines) == lines

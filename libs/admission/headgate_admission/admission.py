@@ -21,12 +21,11 @@ from headgate_clients.auth import AuthClient
 from headgate_clients.metering import MeteringClient
 from headgate_clock import Clock
 from headgate_credentials import from_metadata
-from headgate_rpc.call import CallContext
+from headgate_rpc.call import INTERNAL_SCOPE, CallContext
 from headgate_rpc.channel import Options, StreamReply
 from headgate_rpc.errors import HeadgateError
 from headgate_rpc.watch import Update, Watcher
 
-INTERNAL = "internal"
 # A valid credential is enough, and the handler charges the request: only it knows the class.
 ANY = "any"
 
@@ -94,7 +93,7 @@ class Admission:
         """Sets `call.principal` and the limit metadata. Raises HeadgateError; what a refused call is charged
         with, if anything, stands in its metadata too."""
         required = call.method.required_scope
-        if required == INTERNAL:
+        if required == INTERNAL_SCOPE:
             if not call.peer.inside:
                 raise errors.outsider()
             return

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from headgate_admission.principal import Principal
 
 
+# The `required_scope` of RPCs that only the suite itself may call.
+INTERNAL_SCOPE = "internal"
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
     """One RPC as its contract declares it; `full_name` is `/package.Service/Name`."""

@@ -11,7 +11,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 
 from headgate_clock import Clock, SystemClock, uuid7
-from headgate_rpc.call import CallContext, Method, Peer, methods_of, request_id_or_new
+from headgate_rpc.call import INTERNAL_SCOPE, CallContext, Method, Peer, methods_of, request_id_or_new
 from headgate_rpc.errors import HeadgateError, Reason, cancelled, deadline_exceeded, internal_error
 from headgate_telemetry.logs import get_logger
 from headgate_telemetry.record import CallRecord
@@ -65,6 +65,7 @@ class Endpoint:
             started_ns=time.time_ns(),
             call_id=call_id,
             client_address=inside.get("x-headgate-client-ip") or peer.address,
+            internal=self.method.required_scope == INTERNAL_SCOPE,
         )
         call = CallContext(self.method, metadata, peer, deadline, record)
         call.initial_metadata["x-request-id"] = record.request_id

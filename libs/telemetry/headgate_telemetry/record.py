@@ -35,7 +35,8 @@ class AttemptRecord:
 @dataclass(slots=True)
 class CallRecord:
     """One RPC as its service saw it. Times are Unix nanoseconds, 0 where they do not apply; `reason` is empty
-    for a success, else the name of the error reason."""
+    for a success, else the name of the error reason. `internal` is for calls of one part of the suite to
+    another that no user made (watches, leases, usage): they are counted, and logged only when they fail."""
 
     service: str
     method: str
@@ -49,6 +50,7 @@ class CallRecord:
     principal_id: str = ""
     key_prefix: str = ""
     client_address: str = ""
+    internal: bool = False
     reason: str = ""
     message: str = ""
     # Filled by inference alone.

@@ -18,6 +18,8 @@ INTERVAL = 0.05
 _SLICE = 64
 _SPANS_PER_EXPORT = 512
 _TICKS_PER_EXPORT = 10
+# A watch ends when its follower leaves.
+_UNREMARKABLE = frozenset({"", "CANCELLED"})
 
 
 class Lines(Protocol):
@@ -132,6 +134,8 @@ class Recorder:
         if call.message:
             call.message = clean(call.message)
         self._counters.count_call(call)
+        if call.internal and call.reason in _UNREMARKABLE:
+            return
         if not self._quiet or call.reason:
             lines.append(call_line(call, self._service))
             lines.extend(attempt_line(call, attempt, self._service) for attempt in call.attempts)
