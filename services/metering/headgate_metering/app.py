@@ -1,9 +1,9 @@
 """Builds metering: the one place that names its stores."""
 
 import asyncio
-import contextlib
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from headgate_clock import Clock
 from headgate_metering.leasing import Leasing
@@ -53,8 +53,7 @@ class MeteringApp:
         """End the upkeep and close the stores: what was queued is committed. Idempotent."""
         if self._upkeep is not None:
             self._upkeep.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._upkeep
+            await asyncio.wait([self._upkeep])
             self._upkeep = None
         for store in self._stores:
             await store.close()
@@ -64,7 +63,7 @@ class MeteringApp:
             await asyncio.sleep(self._sweep_interval_s)
             try:
                 await self.upkeep()
-            except Exception as fault:  # a store in trouble now may be well next time
+            except SQLAlchemyError as fault:  # a store in trouble now may be well next time
                 log.error("metering upkeep failed", exc_info=fault)
 
     async def upkeep(self) -> None:
