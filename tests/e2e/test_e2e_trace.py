@@ -98,7 +98,7 @@ async def test_one_log_line_a_request_and_one_an_attempt(suite: Suite) -> None:
     request, attempt = sorted(lines(), key=lambda line: "attempt" in line)
     assert request["call_id"] == attempt["call_id"] == reply.headers["x-call-id"]
     assert request["status"] == 200 and request["account"] and request["model"] == "gpt-4"
-    assert request["endpoint"] == "POST /v1/chat/completions"
+    assert (request["method"], request["path"]) == ("POST", "/v1/chat/completions")
     assert attempt["provider"] == "scripted"
     log = suite.log.read_text()
     assert "secret prompt" not in log and suite.key not in log

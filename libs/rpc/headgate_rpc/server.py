@@ -3,6 +3,7 @@ a graceful stop."""
 
 import asyncio
 import hmac
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ class RpcServer:
             reflection.enable_server_reflection(
                 [*names, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server
             )
+        _check_free(self._address)
         try:
             self.port = self._server.add_insecure_port(self._address)
         except RuntimeError as fault:
@@ -73,6 +75,21 @@ class RpcServer:
         """Refuse new calls, let running ones end for at most `grace` seconds, then cut them."""
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace)
+
+
+def _check_free(address: str) -> None:
+    """Raises OSError for a taken address. gRPC would find out too, but say so on standard error first."""
+    if address.startswith("unix:"):
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_server((host.strip("[]"), int(port)), family=_family(host)).close()
+    except OSError as fault:
+        raise OSError(f"cannot listen on {address}") from fault
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def _channel_arguments(options: ServerOptions) -> list[tuple[str, int]]:

@@ -52,9 +52,15 @@ def fail(*lines: str) -> NoReturn:
 @app.command()
 def up() -> None:
     """Run every service in this process until Ctrl-C."""
-    from headgate_suite.up import run_up  # noqa: PLC0415 - the services take a second to import
+    # Here, because the services take a second to import.
+    from headgate_database import StoreError  # noqa: PLC0415
+    from headgate_journal import JournalError  # noqa: PLC0415
+    from headgate_suite.up import run_up  # noqa: PLC0415
 
-    run_up()
+    try:
+        run_up()
+    except (StoreError, JournalError) as error:
+        fail(str(error))
 
 
 @app.command()
