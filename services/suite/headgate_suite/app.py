@@ -42,6 +42,7 @@ from headgate_rpc.lifecycle import Part
 from headgate_rpc.server import RpcServer, ServerOptions
 from headgate_settings import HostPort, Secret
 from headgate_settings.config import ConfigFile
+from headgate_suite.gauges import watch_admission, watch_catalogue, watch_journal
 from headgate_suite.settings import AllSettings
 from headgate_telemetry.telemetry import Telemetry
 
@@ -103,7 +104,9 @@ class Suite:
         await self._part(admission)
         shipper = Shipper(journal, self._record, self._clock, ShipperLimits(interval_s=SHIP_EVERY_S))
         await self._run(shipper.run(), shipper.close)
-        await self._start_inference(host, admission, journal)
+        watch_journal(telemetry.metrics, journal, shipper)
+        watch_admission(telemetry.metrics, admission, leases)
+        watch_catalogue(telemetry.metrics, await self._start_inference(host, admission, journal))
         await self._run(self._config_file.watch(), _nothing)
         await self._listen(host, telemetry)
 
@@ -132,7 +135,9 @@ class Suite:
         for part in (auth_app, metering_app, registry_app, routing_app):
             await self._part(part)
 
-    async def _start_inference(self, host: Host, admission: Admission, journal: Journal) -> None:
+    async def _start_inference(
+        self, host: Host, admission: Admission, journal: Journal
+    ) -> inference.InferenceApp:
         app = inference.build(
             self._settings.inference,
             registry=RegistryClient(self._channel),
@@ -145,6 +150,7 @@ class Suite:
         host.add(inference_pb2.DESCRIPTOR.services_by_name["InferenceService"], app.servicer)
         await self._part(app)
         await app.arrived()
+        return app
 
     async def _listen(self, host: Host, telemetry: Telemetry) -> None:
         settings = self._settings
