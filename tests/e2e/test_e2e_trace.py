@@ -4,10 +4,13 @@ import asyncio
 import json
 import uuid
 
+import grpc
 import httpx2
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from headgate.inference.v1.inference_pb2 import GenerateRequest, GenerationSpec, Message, Role
+from headgate.inference.v1.inference_pb2_grpc import InferenceServiceStub
 from headgate_testing.otlp import Collector
 from headgate_testing.provider import ScriptedProvider
 from headgate_testing.suite import Suite
@@ -66,6 +69,16 @@ async def test_a_streamed_request_is_one_tree(
     sent = provider.requests[-1].headers["traceparent"]
     assert sent == f"00-{trace_id}-{attempt.span_id.hex()}-01"
     assert b"secret prompt" not in b"".join(r.SerializeToString() for r in collector.traces)
+
+
+async def test_a_grpc_caller_continues_its_own_trace(suite: Suite, collector: Collector) -> None:
+    trace_id, caller = uuid.uuid4().hex, "00f067aa0ba902b7"
+    metadata = (("authorization", f"Bearer {suite.key}"), ("traceparent", f"00-{trace_id}-{caller}-01"))
+    spec = GenerationSpec(model="gpt-4", messages=[Message(role=Role.ROLE_USER, text="Hello!")])
+    async with grpc.aio.insecure_channel(suite.grpc) as channel:
+        await InferenceServiceStub(channel).Generate(GenerateRequest(spec=spec), metadata=metadata)
+    rpc, attempt = sorted(await spans_of(collector, trace_id, 2), key=lambda s: s.start_time_unix_nano)
+    assert rpc.parent_span_id.hex() == caller and attempt.parent_span_id == rpc.span_id
 
 
 async def test_a_failed_request_says_so_in_its_spans(suite: Suite, collector: Collector) -> None:
