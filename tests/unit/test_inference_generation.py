@@ -20,7 +20,7 @@ from headgate_testing.data_plane import DataPlane, chat
 from headgate_testing.provider import Script, ScriptedProvider, error
 
 CONFIG = "providers: [{name: one, type: openai, base_url: 'http://127.0.0.1:1/v1', api_key: sk-canary}]"
-TIMEOUTS = {"connect_ms": 1000, "first_token_ms": 60, "idle_ms": 60, "total_ms": 5000}
+TIMEOUTS = {"connect_ms": 1000, "first_token_ms": 60, "idle_ms": 60, "total_ms": 60_000}
 SOON = 5.0
 
 
@@ -102,13 +102,14 @@ async def streamed(plane: DataPlane, spec: pb.GenerationSpec, stop_after: int | 
     """Read a stream to its end, or close it after so many tokens."""
     got = Received()
     try:
-        reply = await plane.client.stream_generate(pb.StreamGenerateRequest(spec=spec), plane.options())
-        got.metadata = dict(reply.metadata)
-        async for message in reply:
-            got.messages.append(message)
-            if stop_after is not None and got.tokens >= stop_after:
-                break
-        await reply.aclose()
+        async with asyncio.timeout(SOON):
+            reply = await plane.client.stream_generate(pb.StreamGenerateRequest(spec=spec), plane.options())
+            got.metadata = dict(reply.metadata)
+            async for message in reply:
+                got.messages.append(message)
+                if stop_after is not None and got.tokens >= stop_after:
+                    break
+            await reply.aclose()
     except HeadgateError as fault:
         got.error = fault
     return got
@@ -234,6 +235,7 @@ async def test_tools_logprobs_and_n_pass(plane: DataPlane, provider: ScriptedPro
         (error(429), Reason.PROVIDER_UNAVAILABLE),
         (error(302), Reason.UPSTREAM_ERROR),
         (error(400, "sk-canary", param="tools[0].x"), Reason.INVALID_REQUEST),
+        (error(400, "sk-canary"), Reason.INVALID_REQUEST),
         (error(400, code="unsupported_parameter", param="seed"), Reason.UNSUPPORTED_PARAMETER),
         (error(400, code="context_length_exceeded"), Reason.CONTEXT_LENGTH_EXCEEDED),
         (error(400, "This model's maximum context length is 8 tokens"), Reason.CONTEXT_LENGTH_EXCEEDED),
@@ -472,6 +474,40 @@ async def test_nothing_is_retried_after_the_first_content(
     got = await streamed(plane, chat("pair"))
     assert got.error is not None
     assert (len(provider.requests), got.tokens) == (1, 1)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_connection_that_went_stale_is_made_anew(
+    plane: DataPlane, provider: ScriptedProvider, stream: bool
+) -> None:
+    provider.next(Script(drop=True))
+    if stream:
+        assert (await streamed(plane, chat("m"))).text == "Hello from the provider."
+    else:
+        assert (await whole(plane, chat("m"))).choices[0].message.text == "Hello from the provider."
+    assert plane.only_settle().attempts == 2
+
+
+async def test_a_hundred_hangs_leave_nothing_behind(plane: DataPlane, provider: ScriptedProvider) -> None:
+    provider.default = Script(hang_after=1)
+    before = asyncio.all_tasks()
+    results = await asyncio.gather(*(streamed(plane, chat("m")) for _ in range(60)))
+    assert {got.error.reason for got in results if got.error} == {Reason.UPSTREAM_TIMEOUT}
+    provider.default = Script(hang=True)
+    await asyncio.gather(*(streamed(plane, chat("m")) for _ in range(40)))
+    assert asyncio.all_tasks() - before == set()
+    assert plane.journal.slots.in_use == plane.journal.open_calls == 0
+    assert len(plane.events(metering.EVENT_KIND_SETTLE)) == 100
+    await asyncio.wait_for(asyncio.gather(*(request.gone.wait() for request in provider.requests)), SOON)
+    assert provider.open_connections == 0
+
+
+async def test_connections_are_used_again(plane: DataPlane, provider: ScriptedProvider) -> None:
+    for _ in range(5):
+        await whole(plane, chat("m"))
+        await streamed(plane, chat("m"))
+        await asyncio.wait_for(provider.requests[-1].finished.wait(), SOON)
+    assert provider.connections <= 3
 
 
 async def test_a_refused_request_is_not_tried_elsewhere(plane: DataPlane, provider: ScriptedProvider) -> None:

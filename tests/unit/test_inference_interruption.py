@@ -24,7 +24,7 @@ async def test_what_a_call_waits_for_ends_with_the_error() -> None:
     await asyncio.sleep(0)
     interruption.interrupt(ENDED)
     with pytest.raises(HeadgateError) as caught:
-        await task
+        await asyncio.wait_for(task, 5)
     assert caught.value is ENDED
 
 
@@ -32,7 +32,7 @@ async def test_the_next_wait_ends_when_the_call_was_between_two() -> None:
     interruption = Interruption()
     interruption.interrupt(ENDED)
     with pytest.raises(HeadgateError):
-        await interruption.wait(forever())
+        await asyncio.wait_for(run(interruption), 5)
 
 
 async def test_a_caller_that_leaves_cancels() -> None:
@@ -40,7 +40,7 @@ async def test_a_caller_that_leaves_cancels() -> None:
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await task
+        await asyncio.wait_for(task, 5)
 
 
 async def test_a_caller_that_leaves_at_the_same_moment_cancels() -> None:
@@ -50,7 +50,7 @@ async def test_a_caller_that_leaves_at_the_same_moment_cancels() -> None:
     interruption.interrupt(ENDED)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await task
+        await asyncio.wait_for(task, 5)
 
 
 async def test_a_finished_wait_is_left_alone() -> None:

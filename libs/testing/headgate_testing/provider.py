@@ -103,6 +103,11 @@ class ScriptedProvider:
             raise RuntimeError("the provider is not started: use it with `async with`")
         return self._server
 
+    @property
+    def open_connections(self) -> int:
+        """Connections that stand now."""
+        return len(self._open)
+
     def opened(self, connection: "_Connection") -> None:
         """For connections: one more."""
         self._open.add(connection)
@@ -177,6 +182,8 @@ class _Connection(asyncio.Protocol):
 
     async def _serve(self, request: ProviderRequest) -> None:
         script = await self._provider.script_for(request)
+        if script.drop:
+            await self._cut(script)
         if script.hang:
             await _hang(script)
         if script.body is None and script.status == 200 and request.json.get("stream"):

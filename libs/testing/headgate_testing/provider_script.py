@@ -17,11 +17,11 @@ class Script:
     """One request's fate; the default is a well-formed answer of `tokens`, whole or streamed as asked.
 
     `usage` replaces the true usage; None leaves it out. `body` is sent as it is instead of an answer. Faults:
-    `hang` never answers; `hang_after` and `cut_after` count content pieces of a stream (0: after the headers;
-    in a whole reply `cut_after` counts bytes of the body). With `resume` a hang ends when that event is set.
-    `pause` is seconds between pieces; `split` writes the body in pieces of so many bytes. The `*_fields` are
-    merged into the object they name (`message_fields` also into each content delta), as a provider's own
-    extensions would be.
+    `drop` closes the connection and `hang` keeps it, both without an answer; `hang_after` and `cut_after` count
+    content pieces of a stream (0: after the headers; in a whole reply `cut_after` counts bytes of the body). With
+    `resume` a hang ends when that event is set. `pause` is seconds between pieces; `split` writes the body in
+    pieces of so many bytes. The `*_fields` are merged into the object they name (`message_fields` also into each
+    content delta), as a provider's own extensions would be.
     """
 
     tokens: Sequence[str] = ("Hello", " from", " the", " provider", ".")
@@ -33,6 +33,7 @@ class Script:
     body: bytes | None = None
     content_type: str = ""
     echo: bool = False
+    drop: bool = False
     hang: bool = False
     hang_after: int | None = None
     resume: asyncio.Event | None = None
