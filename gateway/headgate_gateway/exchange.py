@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from starlette.types import Receive, Scope, Send
 
@@ -43,10 +42,8 @@ class ClientGone(Exception):
     """The client went away before its request was read."""
 
 
-class EdgeObserver(Protocol):
-    """Is told of every HTTP request once it has ended."""
-
-    def __call__(self, record: EdgeRecord) -> None: ...
+EdgeObserver = Callable[[EdgeRecord], None]
+"""Is told of every HTTP request once it has ended."""
 
 
 @dataclass(frozen=True, slots=True)

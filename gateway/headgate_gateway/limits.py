@@ -46,6 +46,8 @@ class Limits:
             return self.headers_too_large
         if len(headers) > self.header_fields:
             return f"There are more than {self.header_fields} header fields."
+        if http_version not in ("1.0", "1.1"):
+            return NOT_HTTP
         if hosts > 1 or (not hosts and http_version == "1.1"):
             return "The request must have exactly one Host header."
         return ""

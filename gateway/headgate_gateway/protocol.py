@@ -50,7 +50,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         if self._broken:
             return
-        message = self.scope
+        due = (self.scope, self._phase)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -61,7 +61,7 @@ class GatewayProtocol(HttpToolsProtocol):
         except httptools.HttpParserError:
             self._break(NOT_HTTP)
         else:
-            self._watch(len(data) if self.scope is message else 0)
+            self._watch(len(data) if due[0] is self.scope and due[1] is self._phase else 0)
 
     def _watch(self, size: int) -> None:
         """Time what is due next; count what has come of a head, or of a body that nobody waits for."""

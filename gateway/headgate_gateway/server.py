@@ -10,6 +10,7 @@ from headgate_gateway.limits import Limits
 from headgate_gateway.protocol import GatewayProtocol, Refuse
 
 BACKLOG = 2048
+CUT_SECONDS = 5
 
 
 class GatewayServer:
@@ -75,5 +76,6 @@ class GatewayServer:
         for connection in list(self._state.connections):
             connection.transport.abort()
         if self._state.tasks:
-            await asyncio.wait(list(self._state.tasks))
+            # An aborted connection cancels its handler; what hangs on regardless must not hold up the process.
+            await asyncio.wait(list(self._state.tasks), timeout=CUT_SECONDS)
         self._server = None

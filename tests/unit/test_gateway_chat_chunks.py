@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ def raw_events(*events: StreamEvent, include_usage: bool = False) -> list[bytes]
     return rendered
 
 
-def chunks(*events: StreamEvent, include_usage: bool = False) -> Iterator[dict[str, object]]:
+def chunks(*events: StreamEvent, include_usage: bool = False) -> Iterator[dict[str, Any]]:
     for data in raw_events(*events, include_usage=include_usage):
         assert data.startswith(b"data: ")
         assert data.endswith(b"\n\n")
@@ -36,11 +37,9 @@ def chunks(*events: StreamEvent, include_usage: bool = False) -> Iterator[dict[s
         yield json.loads(data[6:])
 
 
-def choices(*events: StreamEvent) -> list[tuple[dict[str, object], str | None]]:
+def choices(*events: StreamEvent) -> list[tuple[dict[str, Any], str | None]]:
     return [
-        (choice["delta"], choice["finish_reason"])
-        for chunk in chunks(*events)
-        for choice in chunk["choices"]  # type: ignore[attr-defined]
+        (choice["delta"], choice["finish_reason"]) for chunk in chunks(*events) for choice in chunk["choices"]
     ]
 
 
@@ -49,7 +48,7 @@ def text(piece: str, **fields: object) -> StreamEvent:
 
 
 ROLE = ({"role": "assistant", "content": ""}, None)
-END = ({}, "stop")
+END: tuple[dict[str, Any], str] = ({}, "stop")
 
 
 @pytest.mark.parametrize(
@@ -78,7 +77,7 @@ def test_choices_begin_each_for_itself() -> None:
     seen = [
         (choice["index"], choice["delta"])
         for chunk in chunks(both, StreamEvent(choices=[ChoiceDelta(index=1, text="c")]))
-        for choice in chunk["choices"]  # type: ignore[attr-defined]
+        for choice in chunk["choices"]
     ]
     assert seen == [
         (0, ROLE[0]), (0, {"content": "a"}), (1, ROLE[0]), (1, {"content": "b"}), (1, {"content": "c"}),
@@ -109,7 +108,7 @@ def test_unknown_fields_come_through_on_every_level() -> None:
     event = StreamEvent(choices=[delta], extra_json=b'{"system_fingerprint":"fp"}')
     _, chunk = chunks(event)
     assert chunk["system_fingerprint"] == "fp"
-    (choice,) = chunk["choices"]  # type: ignore[misc]
+    (choice,) = chunk["choices"]
     assert choice["delta"] == {"content": "a", "reasoning_content": "hm"}
     assert choice["logprobs"] == {"content": []}
 
@@ -130,12 +129,19 @@ def test_usage_beside_a_choice_still_gets_a_chunk_of_its_own() -> None:
     assert last["usage"]
 
 
+def test_usage_beside_text_is_not_lost() -> None:
+    event = StreamEvent(choices=[ChoiceDelta(text="b")], usage=Usage(input_tokens=1))
+    *_, piece, last = chunks(text("a"), event, include_usage=True)
+    assert piece["choices"][0]["delta"] == {"content": "b"}
+    assert last["usage"]
+
+
 def test_nothing_in_an_event_looks_like_a_line_end() -> None:
     odd = "a\u2028b\u2029c\u0085d\r\ne"
     extra = StreamEvent(choices=[ChoiceDelta(text="x")], extra_json=b'{\n "a" :\r\n 1 }')
     for data in raw_events(text(odd), text(odd), extra):
         assert len(data.decode().splitlines()) == 2
-    assert "".join(delta.get("content", "") for delta, _ in choices(text(odd))) == odd  # type: ignore[misc]
+    assert "".join(delta.get("content", "") for delta, _ in choices(text(odd))) == odd
 
 
 def test_the_joined_deltas_are_the_whole_text() -> None:

@@ -1,6 +1,7 @@
 """A whole reply shows everything the provider said, in the form clients know."""
 
 import json
+from typing import Any
 
 from headgate.inference.v1.inference_pb2 import (
     ROLE_ASSISTANT,
@@ -15,9 +16,9 @@ from headgate.inference.v1.inference_pb2 import (
 from headgate_gateway.chat.response import completion_json
 
 
-def shown(**fields: object) -> dict[str, object]:
+def shown(**fields: object) -> dict[str, Any]:
     reply = GenerateResponse(id="chatcmpl-1", created=7, model="m", **fields)  # type: ignore[arg-type]
-    tree: dict[str, object] = json.loads(completion_json(reply))
+    tree: dict[str, Any] = json.loads(completion_json(reply))
     return tree
 
 
@@ -42,7 +43,7 @@ def test_text_comes_back_with_usage_and_finish_reason() -> None:
 def test_content_is_null_when_tools_are_called() -> None:
     call = ToolCall(id="c1", type="function", name="f", arguments="{}", extra_json=b'{"extra_content":1}')
     message = Message(role=ROLE_ASSISTANT, tool_calls=[call])
-    (choice,) = shown(choices=[Choice(message=message, finish_reason="tool_calls")])["choices"]  # type: ignore[misc]
+    (choice,) = shown(choices=[Choice(message=message, finish_reason="tool_calls")])["choices"]
     assert choice["message"]["content"] is None
     assert choice["message"]["tool_calls"] == [
         {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}, "extra_content": 1}
@@ -55,10 +56,10 @@ def test_unknown_reply_fields_come_through_on_every_level() -> None:
     usage = Usage(input_tokens=1, output_tokens=1, extra_json=b'{"queue_time":0.5}')
     tree = shown(choices=[choice], usage=usage, extra_json=b'{"system_fingerprint":"fp"}')
     assert tree["system_fingerprint"] == "fp"
-    (first,) = tree["choices"]  # type: ignore[misc]
+    (first,) = tree["choices"]
     assert first["logprobs"] == {"content": []}
     assert first["message"]["refusal"] is None
-    assert tree["usage"]["queue_time"] == 0.5  # type: ignore[index]
+    assert tree["usage"]["queue_time"] == 0.5
     assert shown(extra_json=b"{}")["choices"] == []
 
 
@@ -82,7 +83,7 @@ def test_content_parts_of_a_reply_come_back_as_parts() -> None:
         ContentPart(image=ImagePart(url="https://example.com/a.png")),
         ContentPart(other_json=b'{"type":"thing"}'),
     ]
-    (choice,) = shown(choices=[Choice(message=Message(parts=parts))])["choices"]  # type: ignore[misc]
+    (choice,) = shown(choices=[Choice(message=Message(parts=parts))])["choices"]
     assert choice["message"]["content"] == [
         {"type": "text", "text": "a", "annotations": []},
         {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},

@@ -71,7 +71,7 @@ async def test_a_larger_event_goes_alone_and_whole() -> None:
 async def test_silence_is_broken_by_a_comment_and_then_the_stream_goes_on() -> None:
     socket = Socket()
     writer = EventWriter(socket, idle=0.01)
-    await socket.wrote.wait()
+    await asyncio.wait_for(socket.wrote.wait(), 5)
     assert socket.writes[0] == KEEP_ALIVE
     await writer.finish(events(50))
     writer.close()
@@ -84,6 +84,6 @@ async def test_a_closed_writer_is_silent() -> None:
     writer = EventWriter(socket, idle=0.01)
     writer.close()
     quiet = EventWriter(other := Socket(), idle=0.02)
-    await other.wrote.wait()
+    await asyncio.wait_for(other.wrote.wait(), 5)
     quiet.close()
     assert socket.writes == []

@@ -33,13 +33,15 @@ LIMITS = {"x-ratelimit-limit": "100", "x-ratelimit-remaining": "95", "x-ratelimi
 
 @dataclass(slots=True)
 class Asked:
-    """One call as the channel got it."""
+    """One call as the channel got it: `cancelled` when it was ended from outside, `closed` when the reader of its
+    stream has let go."""
 
     method: str
     request: Message
     metadata: Mapping[str, str]
     timeout: float | None
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 Step = Message | BaseException | Awaitable[object]
@@ -116,7 +118,7 @@ class FakeChannel:
 
 
 class FakeStream:
-    """A running scripted stream; `closed` tells whether its reader let go of it."""
+    """A running scripted stream."""
 
     def __init__(self, metadata: Mapping[str, str], replies: AsyncIterator[Message], asked: Asked) -> None:
         self.metadata = metadata
@@ -128,6 +130,7 @@ class FakeStream:
 
     async def aclose(self) -> None:
         """See StreamReply."""
+        self._asked.closed.set()
         await self._replies.aclose()  # type: ignore[attr-defined]  # always an async generator
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +15,7 @@ class RawReply:
     body: bytes
     chunks: list[bytes] = field(default_factory=list)
 
-    def json(self) -> dict[str, object]:
+    def json(self) -> dict[str, Any]:
         """The body as a JSON object."""
         tree = json.loads(self.body)
         if not isinstance(tree, dict):
@@ -44,6 +45,11 @@ class RawConnection:
             await self._writer.drain()
         except ConnectionError:
             return
+
+    @property
+    def lost(self) -> bool:
+        """Whether the server has hung up, as far as this side knows."""
+        return self._reader.at_eof() or self._writer.transport.is_closing()
 
     async def head(self) -> tuple[int, dict[str, str]]:
         """Status and headers of the next response."""
