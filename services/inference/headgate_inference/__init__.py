@@ -1,0 +1,1 @@
+"""The data plane: admits, routes, calls providers, streams, settles."""
