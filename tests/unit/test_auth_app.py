@@ -43,8 +43,13 @@ class NoObserver:
 
 
 @pytest.fixture
-async def app(tmp_path: Path) -> AsyncIterator[AuthApp]:
-    built = build(AuthSettings(data=tmp_path), FakeClock())
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+async def app(tmp_path: Path, clock: FakeClock) -> AsyncIterator[AuthApp]:
+    built = build(AuthSettings(data=tmp_path), clock)
     await built.start()
     yield built
     await built.stop()
@@ -155,8 +160,11 @@ async def test_a_key_made_by_an_account_is_standard(app: AuthApp, client: AuthCl
     assert (await who(client, second.message.secret)).id == second.message.key.id
 
 
-async def test_the_life_of_a_key_over_the_channel(app: AuthApp, client: AuthClient) -> None:
+async def test_the_life_of_a_key_over_the_channel(
+    app: AuthApp, client: AuthClient, clock: FakeClock
+) -> None:
     operator = by(app.bootstrap_key.reveal())
+    clock.advance(1)
     account = (
         await client.create_account(auth_pb2.CreateAccountRequest(name="Bob"), operator)
     ).message.account
