@@ -160,9 +160,7 @@ async def test_a_key_made_by_an_account_is_standard(app: AuthApp, client: AuthCl
     assert (await who(client, second.message.secret)).id == second.message.key.id
 
 
-async def test_the_life_of_a_key_over_the_channel(
-    app: AuthApp, client: AuthClient, clock: FakeClock
-) -> None:
+async def test_the_life_of_a_key_over_the_channel(app: AuthApp, client: AuthClient, clock: FakeClock) -> None:
     operator = by(app.bootstrap_key.reveal())
     clock.advance(1)
     account = (

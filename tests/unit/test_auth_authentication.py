@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from headgate_auth.accounts import Account
+from headgate_auth.account import Account
 from headgate_auth.api_key import ApiKey
 from headgate_auth.authentication import Authenticator
 from headgate_auth.invalidations import Invalidations

@@ -3,7 +3,7 @@
 import pytest
 
 from headgate_admission.principal import Principal
-from headgate_auth.accounts import Account
+from headgate_auth.account import Account
 from headgate_auth.api_key import Status
 from headgate_auth.authentication import Authenticator
 from headgate_auth.invalidations import Invalidations

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from headgate_auth.accounts import Account
+from headgate_auth.account import Account
 from headgate_auth.api_key import ApiKey
 from headgate_auth.store import DuplicateError, Store
 from headgate_auth.stores.memory import MemoryStore

@@ -1,25 +1,12 @@
-"""Accounts: who pays."""
+"""Makes and lists accounts."""
 
-from dataclasses import dataclass
-
+from headgate_auth.account import Account
 from headgate_auth.ids import new_id
 from headgate_auth.store import Store
 from headgate_auth.validation import check_name, check_policy
 from headgate_clock import Clock
 
 DEFAULT_PLAN = "free"
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """Who pays. `plan` names the plan; address ranges apply to all keys, none means anywhere. Time is
-    milliseconds since the Unix epoch."""
-
-    id: str
-    name: str
-    plan: str
-    created_at_ms: int
-    ip_allow_list: tuple[str, ...] = ()
 
 
 class Accounts:

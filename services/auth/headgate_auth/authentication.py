@@ -4,7 +4,7 @@ import hmac
 
 from headgate.watch.v1.watch_pb2 import Position
 from headgate_admission.principal import Principal, networks
-from headgate_auth.accounts import Account
+from headgate_auth.account import Account
 from headgate_auth.api_key import ApiKey, Status
 from headgate_auth.errors import expired_key, invalid_key
 from headgate_auth.invalidations import Invalidations

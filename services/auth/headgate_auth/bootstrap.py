@@ -1,7 +1,7 @@
 """The first account and the key that everything else is made with."""
 
 from headgate_admission.scopes import SCOPES
-from headgate_auth.accounts import Account
+from headgate_auth.account import Account
 from headgate_auth.api_key import ApiKey
 from headgate_auth.store import DuplicateError, Store
 from headgate_clock import Clock

@@ -1,7 +1,7 @@
 """Between auth's own types and its messages."""
 
 from headgate.auth.v1 import auth_pb2
-from headgate_auth.accounts import Account
+from headgate_auth.account import Account
 from headgate_auth.api_key import ApiKey, Status
 from headgate_auth.keys import KeyWish
 

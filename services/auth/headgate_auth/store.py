@@ -1,13 +1,10 @@
 """What auth keeps, whatever keeps it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from headgate_auth.accounts import Account
-    from headgate_auth.api_key import ApiKey
+from headgate_auth.account import Account
+from headgate_auth.api_key import ApiKey
 
 
 class DuplicateError(Exception):

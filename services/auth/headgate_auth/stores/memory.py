@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from headgate_auth.accounts import Account
+from headgate_auth.account import Account
 from headgate_auth.api_key import ApiKey
 from headgate_auth.store import DuplicateError
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import IntegrityError
 
-from headgate_auth.accounts import Account
+from headgate_auth.account import Account
 from headgate_auth.api_key import ApiKey
 from headgate_auth.store import DuplicateError
 from headgate_auth.stores.tables import ACCOUNTS, API_KEYS, METADATA
