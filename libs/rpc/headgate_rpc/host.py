@@ -83,11 +83,13 @@ class Endpoint:
                 return await self._answer(call, request)
         except BaseException as fault:
             error = _as_error(fault, call)
-            if isinstance(fault, asyncio.CancelledError):
+            if error is fault or isinstance(fault, asyncio.CancelledError):
                 raise
             raise error from fault
         finally:
             self._finish(call, error)
+            # Its traceback leads back to this frame: the request would stay until the collector comes.
+            error = None
 
     async def _answer(self, call: CallContext, request: Message) -> Message:
         await self._gate.admit(call)
@@ -107,11 +109,12 @@ class Endpoint:
                     yield reply
         except BaseException as fault:
             error = _as_error(fault, call)
-            if isinstance(fault, (asyncio.CancelledError, GeneratorExit)):
+            if error is fault or isinstance(fault, (asyncio.CancelledError, GeneratorExit)):
                 raise
             raise error from fault
         finally:
             self._finish(call, error)
+            error = None  # as in `unary`
 
     def _finish(self, call: CallContext, error: HeadgateError | None) -> None:
         if error is not None:

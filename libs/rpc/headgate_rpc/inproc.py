@@ -75,12 +75,12 @@ class InprocStream:
         first = self._first = loop.create_task(self._read())
         first.add_done_callback(lambda _: announce())
         await started
-        if (
-            first.done()
-            and (fault := first.exception()) is not None
-            and not isinstance(fault, StopAsyncIteration)
-        ):
-            raise fault
+        if first.done() and not isinstance(first.exception(), StopAsyncIteration | None):
+            self._first = None
+            try:
+                first.result()
+            finally:
+                del first  # a frame that holds what it raises stays until the collector comes
 
     def __aiter__(self) -> "InprocStream":
         return self
