@@ -236,6 +236,10 @@ async def test_last_use_is_listed_at_once_and_written_with_the_flush(house: Hous
     await house.authenticator.authenticate(text.reveal())
     used = house.clock.wall_ms()
     assert (await house.keys.list(OWNER, ""))[0].last_used_at_ms == used
-    assert (await house.store.key(key.id)).last_used_at_ms == 0
+    stored = await house.store.key(key.id)
+    assert stored is not None
+    assert stored.last_used_at_ms == 0
     await house.last_used.flush()
-    assert (await house.store.key(key.id)).last_used_at_ms == used
+    stored = await house.store.key(key.id)
+    assert stored is not None
+    assert stored.last_used_at_ms == used

@@ -59,10 +59,14 @@ async def test_a_key_comes_back_whole_by_both_ids(store: Store) -> None:
     assert await store.find_key("key_1") is None
 
 
-@pytest.mark.parametrize("same", [{"id": "key_1"}, {"public_id": KEY.public_id}])
-async def test_both_ids_of_a_key_are_taken_once(store: Store, same: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("key_id", "public_id"),
+    [("key_1", "BBBBBBBBBBBBBBBB"), ("key_2", KEY.public_id)],
+    ids=["id", "public_id"],
+)
+async def test_both_ids_of_a_key_are_taken_once(store: Store, key_id: str, public_id: str) -> None:
     await store.add_key(KEY)
-    other = replace(KEY, **{"id": "key_2", "public_id": "BBBBBBBBBBBBBBBB", "name": "second", **same})
+    other = replace(KEY, id=key_id, public_id=public_id, name="second")
     with pytest.raises(DuplicateError):
         await store.add_key(other)
     assert await store.keys("acct_a") == [KEY]

@@ -2,6 +2,7 @@
 
 import random
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -194,8 +195,9 @@ class PowerCutFile(DiskFile):
 
 
 @pytest.fixture
-def power() -> "object":
-    yield PowerCutFile.files.clear()
+def power() -> Iterator[None]:
+    PowerCutFile.files.clear()
+    yield
     PowerCutFile.files.clear()
     PowerCutFile.off = False
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+
 from headgate_settings import (
     Bytes,
     HostPort,

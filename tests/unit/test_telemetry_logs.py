@@ -8,14 +8,16 @@ import pytest
 
 from headgate_telemetry.logs import Router, configure_logs, get_logger
 from headgate_telemetry.plain_structlog import structlog
+from headgate_telemetry.writer import LineWriter
 
 NOW = 1_795_252_320_000_000_000
 
 
-class Kept:
+class Kept(LineWriter):
     """A writer that keeps its lines."""
 
     def __init__(self):
+        super().__init__(fd=-1)
         self.lines: list[dict[str, object]] = []
 
     def write(self, lines: bytes, count: int = 1) -> None:

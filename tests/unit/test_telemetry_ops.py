@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from headgate_settings import HostPort, Secret, SettingsError, load
-from headgate_telemetry.metrics import Metrics
+from headgate_telemetry.metrics import Distribution, Gauge, Metrics
 from headgate_telemetry.ops import OpsServer
 from headgate_telemetry.plain_structlog import structlog
 from headgate_telemetry.record import AttemptRecord, CallRecord, EdgeRecord
@@ -84,6 +84,8 @@ async def test_a_pause_of_the_loop_is_seen():
     watch._tick(loop, due)
     watch.stop()
     lag, longest = metrics
+    assert isinstance(lag, Distribution)
+    assert isinstance(longest, Gauge)
     assert lag.count() == 1
     assert longest.read() >= 0.3
     assert longest.read() == 0.0  # since the last scrape
@@ -97,6 +99,7 @@ def test_collections_are_counted_by_generation():
     watch.stop()
     gc.collect()
     (pauses,) = metrics
+    assert isinstance(pauses, Distribution)
     assert pauses.count("2") == 1
 
 

@@ -7,9 +7,12 @@ import random
 
 import pytest
 
+from headgate.inference.v1 import inference_pb2
+from headgate_admission.principal import Principal
+from headgate_rpc.call import CallContext, Peer, methods_of
 from headgate_rpc.errors import HeadgateError, Reason
 from headgate_telemetry.counters import CallCounters
-from headgate_telemetry.metrics import Metrics
+from headgate_telemetry.metrics import Gauge, Metrics
 from headgate_telemetry.observer import RecordingObserver
 from headgate_telemetry.record import AttemptRecord, CallRecord, EdgeRecord, TraceContext
 from headgate_telemetry.recorder import Recorder
@@ -75,6 +78,11 @@ def make_call(**fields):
         outcome="COMPLETED",
     )
     return dataclasses.replace(record, **fields)
+
+
+def running_call(record):
+    generate = methods_of(inference_pb2.DESCRIPTOR.services_by_name["InferenceService"])["Generate"]
+    return CallContext(generate, {}, Peer("10.0.0.1", inside=False), None, record)
 
 
 def make_edge(**fields):
@@ -249,21 +257,11 @@ async def test_the_observer_closes_the_record(kept):
     metrics = Metrics()
     observer = RecordingObserver(recorder, metrics, now_ns=lambda: START + 2_000_000)
 
-    @dataclasses.dataclass
-    class Who:
-        id: str = "key1"
-        account_id: str = "acct9"
-        key_prefix: str = "sk-hg-9"
-
-    @dataclasses.dataclass
-    class Call:
-        record: CallRecord
-        principal: Who | None
-        call_id: str = "c9"
-        request_id: str = "r9"
-
     running = next(iter(metrics))
-    call = Call(make_call(ended_ns=0, account_id="", call_id=""), Who())
+    assert isinstance(running, Gauge)
+    call = running_call(make_call(ended_ns=0, account_id="", call_id=""))
+    call.call_id, call.request_id = "c9", "r9"
+    call.principal = Principal("key1", "acct9", "sk-hg-9", frozenset(), frozenset(), "standard")
     observer.started(call)
     assert running.read() == 1
     observer.finished(call, HeadgateError(Reason.MODEL_NOT_FOUND, "No such model."))
@@ -283,14 +281,9 @@ async def test_a_clock_that_steps_back_makes_no_negative_latency(kept):
     recorder = Recorder("suite", kept, CallCounters(Metrics()), kept)
     observer = RecordingObserver(recorder, Metrics(), now_ns=lambda: START - 10**9)
     record = make_call()
-
-    class Call:
-        principal = None
-        call_id = request_id = ""
-
-    Call.record = record
-    observer.started(Call())
-    observer.finished(Call(), None)
+    call = running_call(record)
+    observer.started(call)
+    observer.finished(call, None)
     assert record.ended_ns == record.started_ns
 
 

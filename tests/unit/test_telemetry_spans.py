@@ -224,7 +224,9 @@ def through_the_sdk(records):
     kept = InMemorySpanExporter()
     provider = tracer_provider(RESOURCE, None)
     provider.add_span_processor(SimpleSpanProcessor(kept))
-    provider.id_generator = FixedIds(trace.span_id for *_, trace, _, _, _, _ in records)
+    ids = FixedIds(trace.span_id for *_, trace, _, _, _, _ in records)
+    # The SDK takes any IdGenerator, but its attribute is inferred as the default one.
+    provider.id_generator = ids  # type: ignore[assignment]
     tracer = provider.get_tracer("headgate")
     for name, kind, trace, started, ended, found, error in records:
         parent = None
