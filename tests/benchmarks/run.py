@@ -203,21 +203,14 @@ def loadgen(folder: Path, url: str, key: str, *arguments: str) -> dict[str, floa
     return result
 
 
-def streams(folder: Path, suite: Suite, model: str, count: int, seconds: int) -> dict[str, float]:
+def streams(
+    folder: Path, suite: Suite, model: str, count: int, seconds: int, *, ramp: int = 0
+) -> dict[str, float]:
+    """`ramp` spreads the starts over so many seconds; first tokens count from 1 s on."""
     before = cpu_seconds(suite.pid)
-    arguments = [
-        "stream",
-        "-b",
-        chat(model, stream=True),
-        "-c",
-        str(count),
-        "-t",
-        str(seconds),
-        "-w",
-        "1",
-        "-R",
-        "0",
-    ]
+    body = chat(model, stream=True)
+    arguments = f"stream -c {count} -t {seconds} -w 1 -R {ramp}".split()
+    arguments += ["-b", body]
     result = loadgen(folder, suite.url, suite.key, *arguments)
     result["cpu_us"] = (cpu_seconds(suite.pid) - before) / result["tokens"] * 1e6
     return result
@@ -241,7 +234,7 @@ def measure(folder: Path, suite: Suite, upstream: str, runs: int, seconds: int) 
         direct.append(rate(folder, upstream, suite.key, seconds))
         through.append(rate(folder, suite.url, suite.key, seconds))
         fast.append(streams(folder, suite, "mock-200-0", 8, seconds))
-        paced.append(streams(folder, suite, "mock-200-50", 50, seconds))
+        paced.append(streams(folder, suite, "mock-200-50", 50, seconds, ramp=3))
     return {
         "ready_s": round(suite.ready_s, 2),
         "rss_idle_mb": round(suite.rss_mb),
