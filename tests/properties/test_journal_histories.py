@@ -6,6 +6,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,8 @@ from headgate.metering.v1.metering_pb2 import (
 )
 from headgate_clock import uuid7
 from headgate_journal import Journal, JournalLimits, MeteredCall, Settlement
+from headgate_journal.disk import OpenFile
+from headgate_journal.files import MappedFile, PlainFile
 from headgate_testing.clock import FakeClock
 
 # Small, so that segments turn over, intents are carried forward and slots run out.
@@ -53,8 +56,9 @@ class Caller:
 class World:
     """A process with its journal, the callers it serves, and the ledger that outlives it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, open_file: OpenFile) -> None:
         self.root = root
+        self.open_file = open_file
         self.lives = 0
         self.clock = FakeClock()
         self.journal = self.start(root / "0")
@@ -63,7 +67,7 @@ class World:
         self.ledger: dict[int, UsageEvent] = {}
 
     def start(self, folder: Path) -> Journal:
-        return Journal.open(folder, clock=self.clock, limits=LIMITS)
+        return Journal.open(folder, clock=self.clock, limits=LIMITS, open_file=self.open_file)
 
     def begin(self, _: int) -> None:
         intent = UsageEvent(quantities=Quantities(input_tokens=7))
@@ -135,11 +139,14 @@ class World:
         assert (faults.torn_tails, faults.corrupt_segments, faults.gaps) == (0, 0, 0)
 
 
+@pytest.mark.parametrize("open_file", [MappedFile, PlainFile])
 @settings(max_examples=50, deadline=None)
-@given(steps)
-def test_every_call_is_settled_exactly_once_for_what_was_received(history: list[tuple[str, int]]) -> None:
+@given(history=steps)
+def test_every_call_is_settled_exactly_once_for_what_was_received(
+    open_file: OpenFile, history: list[tuple[str, int]]
+) -> None:
     root = Path(tempfile.mkdtemp(prefix="journal-"))
-    world = World(root)
+    world = World(root, open_file)
     try:
         for step, argument in history:
             getattr(world, step)(argument)

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,10 @@ from headgate.metering.v1.metering_pb2 import (
 from headgate.registry.v1.registry_pb2 import Price
 from headgate_clock import uuid7
 from headgate_journal import Journal, JournalFull, JournalLimits, MeteredCall, Settlement
+from headgate_journal.files import MappedFile, PlainFile
 from headgate_testing.clock import FakeClock
 
+Reopen = Callable[..., Journal]
 PRICE = Price(version="v1", input_pico_usd=1_000_000, output_pico_usd=2_000_000)
 LIMITS = JournalLimits(slots=4, reserve_bytes=0)
 
@@ -51,11 +54,17 @@ def settlement(**changes: object) -> Settlement:
     return Settlement(**(fields | changes))  # type: ignore[arg-type]
 
 
-def reopen(folder: Path, limits: JournalLimits = LIMITS) -> Journal:
-    return Journal.open(folder, clock=FakeClock(), limits=limits)
+@pytest.fixture(params=[MappedFile, PlainFile])
+def reopen(request: pytest.FixtureRequest) -> Reopen:
+    """Journals on either kind of file."""
+
+    def open_journal(folder: Path, limits: JournalLimits = LIMITS) -> Journal:
+        return Journal.open(folder, clock=FakeClock(), limits=limits, open_file=request.param)
+
+    return open_journal
 
 
-def test_a_settle_says_all_the_ledger_needs_and_what_it_cost(tmp_path: Path) -> None:
+def test_a_settle_says_all_the_ledger_needs_and_what_it_cost(tmp_path: Path, reopen: Reopen) -> None:
     journal = reopen(tmp_path)
     call = MeteredCall(journal, intent())
     settle = call.settle(
@@ -72,7 +81,7 @@ def test_a_settle_says_all_the_ledger_needs_and_what_it_cost(tmp_path: Path) -> 
     journal.close()
 
 
-def test_a_second_settle_changes_nothing(tmp_path: Path) -> None:
+def test_a_second_settle_changes_nothing(tmp_path: Path, reopen: Reopen) -> None:
     journal = reopen(tmp_path)
     call = MeteredCall(journal, intent())
     first = call.settle(settlement())
@@ -82,7 +91,9 @@ def test_a_second_settle_changes_nothing(tmp_path: Path) -> None:
     journal.close()
 
 
-def test_a_fallback_can_settle_at_its_own_price_and_no_price_is_the_flat_one(tmp_path: Path) -> None:
+def test_a_fallback_can_settle_at_its_own_price_and_no_price_is_the_flat_one(
+    tmp_path: Path, reopen: Reopen
+) -> None:
     journal = reopen(tmp_path)
     own = Price(version="other", output_pico_usd=1000)
     settle = MeteredCall(journal, intent()).settle(settlement(price=own))
@@ -91,7 +102,22 @@ def test_a_fallback_can_settle_at_its_own_price_and_no_price_is_the_flat_one(tmp
     journal.close()
 
 
-def test_progress_is_checkpointed_every_32_units(tmp_path: Path) -> None:
+def test_a_settle_that_found_no_room_can_be_made_again_at_the_intents_price(
+    tmp_path: Path, reopen: Reopen
+) -> None:
+    journal = reopen(tmp_path)
+    call = MeteredCall(journal, intent())
+    other = Price(version="other", output_pico_usd=1000)
+    with pytest.raises(ValueError, match="65536"):
+        call.settle(settlement(price=other, error_reason="x" * 70_000))
+    assert (call.settled, journal.open_calls) == (None, 1)
+    settle = call.settle(settlement())
+    assert (settle.price, settle.cost_nano_usd, settle.error_reason) == (PRICE, 13_000, "")
+    assert [event.kind for event in journal.read(1)] == [EVENT_KIND_INTENT, EVENT_KIND_SETTLE]
+    journal.close()
+
+
+def test_progress_is_checkpointed_every_32_units(tmp_path: Path, reopen: Reopen) -> None:
     journal = reopen(tmp_path)
     call = MeteredCall(journal, intent())
     for units in range(1, 101):
@@ -102,7 +128,9 @@ def test_progress_is_checkpointed_every_32_units(tmp_path: Path) -> None:
     journal.close()
 
 
-def test_a_call_without_settle_is_settled_at_the_next_start_from_its_slot(tmp_path: Path) -> None:
+def test_a_call_without_settle_is_settled_at_the_next_start_from_its_slot(
+    tmp_path: Path, reopen: Reopen
+) -> None:
     journal = reopen(tmp_path)
     event = intent()
     MeteredCall(journal, event).progress(33)
@@ -121,7 +149,9 @@ def test_a_call_without_settle_is_settled_at_the_next_start_from_its_slot(tmp_pa
     third.close()
 
 
-def test_after_a_power_cut_that_lost_the_slots_the_last_checkpoint_counts(tmp_path: Path) -> None:
+def test_after_a_power_cut_that_lost_the_slots_the_last_checkpoint_counts(
+    tmp_path: Path, reopen: Reopen
+) -> None:
     journal = reopen(tmp_path)
     MeteredCall(journal, intent()).progress(70)
     journal.close()
@@ -131,7 +161,7 @@ def test_after_a_power_cut_that_lost_the_slots_the_last_checkpoint_counts(tmp_pa
     again.close()
 
 
-def test_a_call_without_a_free_slot_runs_on_checkpoints(tmp_path: Path) -> None:
+def test_a_call_without_a_free_slot_runs_on_checkpoints(tmp_path: Path, reopen: Reopen) -> None:
     journal = reopen(tmp_path, JournalLimits(slots=1, reserve_bytes=0))
     MeteredCall(journal, intent())
     call = MeteredCall(journal, intent())
@@ -142,7 +172,7 @@ def test_a_call_without_a_free_slot_runs_on_checkpoints(tmp_path: Path) -> None:
     again.close()
 
 
-def test_a_call_that_the_full_journal_refuses_leaves_no_trace(tmp_path: Path) -> None:
+def test_a_call_that_the_full_journal_refuses_leaves_no_trace(tmp_path: Path, reopen: Reopen) -> None:
     journal = reopen(tmp_path, JournalLimits(total_bytes=1000, slots=4, reserve_bytes=0))
     running = MeteredCall(journal, intent())
     with pytest.raises(JournalFull):
@@ -158,7 +188,9 @@ def test_a_call_that_the_full_journal_refuses_leaves_no_trace(tmp_path: Path) ->
     journal.close()
 
 
-def test_a_call_without_a_proper_id_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+def test_a_call_without_a_proper_id_is_refused_before_anything_is_written(
+    tmp_path: Path, reopen: Reopen
+) -> None:
     journal = reopen(tmp_path)
     event = intent()
     event.call.call_id = "7"
@@ -174,9 +206,9 @@ from pathlib import Path
 sys.path[:0] = [sys.argv[2]]
 from test_journal_calls import intent, settlement
 from headgate_clock import SystemClock
-from headgate_journal import Journal, MeteredCall
+from headgate_journal import Journal, MeteredCall, files
 
-journal = Journal.open(Path(sys.argv[1]), clock=SystemClock())
+journal = Journal.open(Path(sys.argv[1]), clock=SystemClock(), open_file=getattr(files, sys.argv[3]))
 for recovered in journal.recovered:
     print("settled", recovered.call.call_id, recovered.quantities.output_tokens)
 number = 0
@@ -193,12 +225,15 @@ while True:
 """
 
 
-def test_kill_9_at_any_moment_leaves_exactly_one_settle_of_at_least_what_was_received(tmp_path: Path) -> None:
+@pytest.mark.parametrize("file_class", ["MappedFile", "PlainFile"])
+def test_kill_9_at_any_moment_leaves_exactly_one_settle_of_at_least_what_was_received(
+    tmp_path: Path, file_class: str
+) -> None:
     """R1 in small: the child's own output is the history, the journal is judged against it."""
     received: dict[str, int] = {}
     for lines in (40, 333, 1500):
         child = subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(tmp_path), str(Path(__file__).parent)],
+            [sys.executable, "-c", CHILD, str(tmp_path), str(Path(__file__).parent), file_class],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -212,7 +247,7 @@ def test_kill_9_at_any_moment_leaves_exactly_one_settle_of_at_least_what_was_rec
             what, call_id, units = [*line.split(), "", "0"][:3]
             if what in ("begun", "received") and len(call_id) == 36 and line.endswith("\n"):
                 received[call_id] = int(units)
-    journal = reopen(tmp_path)
+    journal = Journal.open(tmp_path, clock=FakeClock(), limits=LIMITS)
     settles = [event for event in journal.read(1) if event.kind == EVENT_KIND_SETTLE]
     settled = {event.call.call_id: event for event in settles}
     assert len(settles) == len(settled)

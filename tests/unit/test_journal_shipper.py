@@ -1,7 +1,7 @@
 """The shipper brings every event to metering in order, however long metering is away, and keeps little in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from headgate.metering.v1.metering_pb2 import (
 from headgate_clock import uuid7
 from headgate_journal import Journal, JournalLimits, Shipper, ShipperLimits
 from headgate_journal.shipper import without_settled
+from headgate_journal.written import written
 from headgate_rpc.errors import HeadgateError, Reason
 from headgate_testing.clock import FakeClock
 
@@ -130,9 +131,14 @@ async def test_far_behind_it_reads_from_the_files_and_returns_to_memory(tmp_path
             await asyncio.sleep(0)
         await shipper.flush()
         assert ledger.seqs() == list(range(1, 161))
-        reads = []
+        reads: list[int] = []
         original = journal.read
-        journal.read = lambda seq: (reads.append(seq), original(seq))[1]  # type: ignore[method-assign]
+
+        def watched(from_seq: int) -> Iterator[UsageEvent]:
+            reads.append(from_seq)
+            return original(from_seq)
+
+        journal.read = watched  # type: ignore[method-assign]  # on this one journal, to see its reads
         for _ in range(20):
             journal.append(event())
         await shipper.flush()
@@ -158,7 +164,7 @@ async def test_a_damaged_place_is_passed_over_and_does_not_stop_the_rest(tmp_pat
         journal.append(event())
     first = min(path for path in tmp_path.glob("*-*-*-*-*-*"))
     data = bytearray(first.read_bytes())
-    data[len(data) // 2] ^= 1
+    data[LIMITS.segment_bytes // 2] ^= 1
     first.write_bytes(data)
     async with shipping(journal, ledger) as shipper:
         await shipper.flush()
@@ -178,8 +184,8 @@ async def test_an_intent_goes_only_when_its_settle_is_not_in_the_batch() -> None
         (EVENT_KIND_SETTLE, done),
         (EVENT_KIND_ADJUST, done),
     ]
-    left = without_settled(event(kind, call_id) for kind, call_id in kinds)
-    assert [(one.kind, one.call.call_id) for one in left] == [kinds[1], kinds[3], kinds[4], kinds[5]]
+    left = without_settled([written(event(kind, call_id)) for kind, call_id in kinds])
+    assert [(one.kind, one.call_id) for one in left] == [kinds[1], kinds[3], kinds[4], kinds[5]]
 
 
 async def test_only_what_is_on_the_disk_is_sent(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The accounting of one call: intent before the first provider byte, progress while it runs, one settle."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from headgate.metering.v1.metering_pb2 import (
     EVENT_KIND_CHECKPOINT,
@@ -18,10 +18,9 @@ from headgate_money import FLAT, cost_nano_usd
 CHECKPOINT_UNITS = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """How a call ended. Times in milliseconds; `price` only where another one holds than the intent's, after a
-    fallback to another model."""
+    fallback to another model. A tuple, since a frozen dataclass takes four times as long to make."""
 
     outcome: "Outcome.ValueType"
     quantities: Quantities
@@ -39,16 +38,20 @@ class MeteredCall:
     """One call between its intent and its settle. Nothing here awaits, so no cancellation can come between
     the steps."""
 
-    __slots__ = ("_checkpoint", "_intent", "_journal", "_settle", "_slot", "seq", "units")
+    __slots__ = ("_checkpoint", "_event", "_journal", "_slot", "seq", "settled", "units")
+
+    settled: UsageEvent | None
+    """The settle event, once there is one."""
 
     def __init__(self, journal: Journal, intent: UsageEvent) -> None:
         """Append the intent, which must say whatever its settle shall say of the caller, the model, the price,
-        the worst case, and the input tokens as estimated. `kind` is filled in. Raises JournalFull: refuse the
-        call. With `sync: always`, await `journal.synced(call.seq)` before the provider is called."""
+        the worst case, and the input tokens as estimated. `kind` is filled in, and the object becomes the settle
+        in the end. Raises JournalFull: refuse the call. With `sync: always`, await `journal.synced(call.seq)`
+        before the provider is called."""
         intent.kind = EVENT_KIND_INTENT
         self._journal = journal
-        self._intent = intent
-        self._settle: UsageEvent | None = None
+        self._event = intent
+        self.settled = None
         self._checkpoint = CHECKPOINT_UNITS
         self.units = 0
         self._slot = journal.slots.claim(intent.call.call_id)
@@ -57,11 +60,6 @@ class MeteredCall:
         except BaseException:
             self._release()
             raise
-
-    @property
-    def settled(self) -> UsageEvent | None:
-        """The settle event, once there is one."""
-        return self._settle
 
     def progress(self, units: int) -> None:
         """The provider has sent `units` so far. Call it before the units are written to the caller: what the
@@ -76,11 +74,11 @@ class MeteredCall:
     def settle(self, settlement: Settlement) -> UsageEvent:
         """Close the call and give its settle event, with the cost. A second settle changes nothing and gives
         the first. Raises JournalFull when the disk is full: the call is then settled at the next start."""
-        if self._settle is not None:
-            return self._settle
+        if self.settled is not None:
+            return self.settled
         event = self._settle_event(settlement)
         self._journal.append(event)
-        self._settle = event
+        self.settled = event
         self._release()
         return event
 
@@ -90,8 +88,12 @@ class MeteredCall:
             self._slot = None
 
     def _settle_event(self, settlement: Settlement) -> UsageEvent:
-        event = UsageEvent()
-        event.CopyFrom(self._intent)
+        event = self._event
+        if settlement.price is not None:
+            # Should this settle fail, another one may come at the intent's price.
+            event = UsageEvent()
+            event.CopyFrom(self._event)
+            event.price.CopyFrom(settlement.price)
         event.kind = EVENT_KIND_SETTLE
         event.outcome = settlement.outcome
         event.model = settlement.model
@@ -102,18 +104,16 @@ class MeteredCall:
         event.first_token_ms = settlement.first_token_ms
         event.attempts = settlement.attempts
         event.error_reason = settlement.error_reason
-        if settlement.price is not None:
-            event.price.CopyFrom(settlement.price)
         event.cost_nano_usd = cost_nano_usd(
             event.price if event.HasField("price") else FLAT, settlement.quantities
         )
         return event
 
     def _append_checkpoint(self, units: int) -> None:
-        read = self._intent.quantities.input_tokens
+        read = self._event.quantities.input_tokens
         quantities = Quantities(input_tokens=read, output_tokens=units)
         event = UsageEvent(kind=EVENT_KIND_CHECKPOINT, quantities=quantities)
-        event.call.call_id = self._intent.call.call_id
+        event.call.call_id = self._event.call.call_id
         try:
             self._journal.append(event)
         except JournalFull:

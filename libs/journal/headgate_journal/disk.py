@@ -1,64 +1,60 @@
 """The one place where the journal touches the disk's durability, so that a test can put a disk under it that
 loses power."""
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Protocol
+
+_ZEROS = bytes(2**20)
+# What posix_fallocate says of a file system that cannot promise blocks.
+_UNSUPPORTED = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
 class SegmentFile(Protocol):
-    """An append-only file. `write` is durable only after a later `sync` returned."""
+    """An append-only file. `write` is durable only after a later `sync` returned. Behind what was written the
+    file may hold zeros until it is closed."""
 
     def write(self, data: bytes) -> None:
-        """Append all of `data` or nothing. Raises OSError."""
+        """Append all of `data` or nothing; it survives the death of the process. Raises OSError."""
         ...
 
     def sync(self) -> None:
-        """Put everything written before the call on the disk. Called from the sync thread. Raises OSError."""
+        """Put everything written before the call on the disk. Called from the sync thread, also while the loop's
+        thread writes. Raises OSError."""
         ...
 
     def close(self) -> None:
-        """Release it; does not sync."""
+        """Release it, cut to what was written; does not sync. Raises OSError."""
         ...
 
 
 OpenFile = Callable[[Path], SegmentFile]
 
 
-class DiskFile:
-    """A segment on a real disk. The file's own entry in its folder is synced with its first content."""
-
-    __slots__ = ("_descriptor", "_entry_synced", "_folder", "_size")
-
-    def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        self._size = os.fstat(self._descriptor).st_size
-        self._folder = path.parent
-        self._entry_synced = False
-
-    def write(self, data: bytes) -> None:
-        """Append all of `data` or nothing. Raises OSError."""
+def preallocates(folder: Path) -> bool:
+    """Whether the file system can promise blocks, as mapped files must have."""
+    with TemporaryFile(dir=folder) as file:
         try:
-            written = os.write(self._descriptor, data)
-            if written != len(data):
-                raise OSError(f"only {written} of {len(data)} bytes were written")
-        except OSError:
-            # Half a record must not stay: the next one would be taken for its other half.
-            os.ftruncate(self._descriptor, self._size)
+            os.posix_fallocate(file.fileno(), 0, 1)
+        except OSError as fault:
+            return fault.errno not in _UNSUPPORTED
+    return True
+
+
+def allocate(descriptor: int, start: int, size: int) -> None:
+    """Give a file real blocks, zero where there is nothing yet: a hole that a full disk cannot fill would kill the
+    process on a memory write. Raises OSError."""
+    try:
+        os.posix_fallocate(descriptor, start, size)
+    except OSError as fault:
+        if fault.errno not in _UNSUPPORTED:
             raise
-        self._size += written
-
-    def sync(self) -> None:
-        """Put everything written before the call on the disk. Raises OSError."""
-        os.fdatasync(self._descriptor)
-        if not self._entry_synced:
-            sync_folder(self._folder)
-            self._entry_synced = True
-
-    def close(self) -> None:
-        """Release it; does not sync."""
-        os.close(self._descriptor)
+        end = start + size
+        for offset in range(max(start, os.fstat(descriptor).st_size), end, len(_ZEROS)):
+            os.pwrite(descriptor, _ZEROS[: end - offset], offset)
 
 
 def sync_folder(folder: Path) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from zlib import crc32
 
 from headgate_clock import Clock
-from headgate_journal.disk import replace_durably
+from headgate_journal.disk import allocate, replace_durably
 from headgate_journal.errors import JournalLocked
 
 _ACKED = Struct("<QI")
@@ -97,7 +97,7 @@ class Reserve:
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             if self._size:
-                os.posix_fallocate(descriptor, 0, self._size)
+                allocate(descriptor, 0, self._size)
             self._held = True
         except OSError:
             self._path.unlink(missing_ok=True)

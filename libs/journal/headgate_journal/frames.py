@@ -1,4 +1,5 @@
-"""The record format: u32 length, u32 CRC-32 of the payload, payload (little endian, no padding)."""
+"""The record format: u32 length, u32 CRC-32 of the payload, payload (little endian, no padding). Behind the last
+record there is nothing, or zeros that were made room for and not used."""
 
 from collections.abc import Iterator
 from enum import Enum
@@ -47,9 +48,10 @@ def judge(data: bytes, good_end: int) -> Verdict:
     """What lies after the last good record. A record that checks out behind the damage means that the damage
     is in the middle; it is looked for only to tell the two apart, never used, since what stood between is
     unknown."""
-    if good_end == len(data):
+    written_end = len(data.rstrip(b"\0"))
+    if written_end <= good_end:
         return Verdict.WHOLE
-    found = any(_frame_at(data, offset) is not None for offset in range(good_end, len(data) - HEADER_BYTES))
+    found = any(_frame_at(data, offset) is not None for offset in range(good_end, written_end))
     return Verdict.CORRUPT if found else Verdict.TORN
 
 

@@ -1,5 +1,6 @@
 """The journal: usage leaves the process only through it. One writer, checksummed segments, deleted when
-metering has them. Plain file appends because a settled call may cost microseconds, not a database commit."""
+metering has them. A memory copy for each event because a settled call may cost microseconds, not a database
+commit."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -14,14 +15,16 @@ from headgate.metering.v1.metering_pb2 import (
     UsageEvent,
 )
 from headgate_clock import Clock
-from headgate_journal.disk import DiskFile, OpenFile
+from headgate_journal.disk import OpenFile
 from headgate_journal.errors import JournalBroken, JournalError, JournalFull
+from headgate_journal.files import open_segment
 from headgate_journal.folder import AckFile, Reserve, lock_folder, producer_of
 from headgate_journal.frames import frame
 from headgate_journal.recovery import expired_settles, survey
 from headgate_journal.segments import Faults, Segment, find_segments, segment_path
 from headgate_journal.slots import ProgressSlots
 from headgate_journal.syncing import Syncer
+from headgate_journal.written import Written
 
 Sync = Literal["batch", "always"]
 
@@ -39,7 +42,7 @@ class JournalLimits:
     pinned_bytes: int = 64 * 2**20
     reserve_bytes: int = 4 * 2**20
     slots: int = 16_384
-    sync_delay_s: float = 0.005
+    sync_delay_s: float = 0.008
 
 
 class Journal:
@@ -50,7 +53,7 @@ class Journal:
     ) -> None:
         self.producer_id = producer_of(folder)
         self.limits = limits
-        self.on_append: Callable[[UsageEvent], None] | None = None
+        self.on_append: Callable[[Written], None] | None = None
         self._folder = folder
         self._lock = lock
         self._clock = clock
@@ -60,7 +63,7 @@ class Journal:
         self._segments = find_segments(folder, self.producer_id)
         found = survey(self._segments, self._ack_file.read())
         self.faults: Faults = found.faults
-        self._open_calls: dict[str, UsageEvent] = found.open_intents
+        self._open_calls: dict[str, Written] = {}
         self._last_seq = max(self._ack_file.read(), self._segments[-1].last_seq if self._segments else 0)
         oldest = self._segments[0].first_seq if self._segments else self._last_seq + 1
         self._acked = max(self._ack_file.read(), oldest - 1)
@@ -83,7 +86,7 @@ class Journal:
         clock: Clock,
         sync: Sync = "batch",
         limits: JournalLimits | None = None,
-        open_file: OpenFile = DiskFile,
+        open_file: OpenFile = open_segment,
     ) -> "Journal":
         """Open or make the journal in `folder` and settle the calls that the process before left open
         (`recovered`; their settles are appended before anything else). Blocks for the time of reading what
@@ -135,9 +138,9 @@ class Journal:
         return self.fill_ratio < INTENT_SHARE
 
     def append(self, event: UsageEvent) -> int:
-        """Write an event and give its sequence number. Fills in producer, number and time; the event must not
-        be changed afterwards. It survives the death of the process from here on, and a power cut once
-        `synced`.
+        """Write an event and give its sequence number. Fills in producer, number and time. What was written no
+        longer hangs on the object, which the caller may change. It survives the death of the process from here
+        on, and a power cut once `synced`.
 
         Raises JournalFull for an intent from 95 % on, for a checkpoint at 100 %, and for anything when the
         disk is full; JournalBroken when the disk failed."""
@@ -148,21 +151,25 @@ class Journal:
         kind = event.kind
         event.producer_id = self.producer_id
         event.seq = seq = self._last_seq + 1
-        event.time_ms = self._clock.wall_ms()
-        record = frame(event.SerializeToString())
+        event.time_ms = time_ms = self._clock.wall_ms()
+        call_id = event.call.call_id
+        payload = event.SerializeToString()
+        record = frame(payload)
         if self._current.size + len(record) > self.limits.segment_bytes and self._current.size:
             self._rotate()
         self._write(record)
-        self._last_seq = self._current.last_seq = seq
         self._current.size += len(record)
         self._size += len(record)
+        # The size first: whoever reads in another thread goes by the number.
+        self._last_seq = self._current.last_seq = seq
+        written = Written(seq, kind, call_id, time_ms, payload)
         if kind == EVENT_KIND_INTENT:
-            self._open_calls[event.call.call_id] = event
+            self._open_calls[call_id] = written
         elif kind == EVENT_KIND_SETTLE:
-            self._open_calls.pop(event.call.call_id, None)
+            self._open_calls.pop(call_id, None)
         self._syncer.wrote(seq)
         if self.on_append is not None:
-            self.on_append(event)
+            self.on_append(written)
         return seq
 
     async def synced(self, seq: int) -> None:
@@ -277,7 +284,7 @@ class Journal:
             self._size -= oldest.size
             oldest.discard()
 
-    def _pins(self, segment: Segment) -> UsageEvent | None:
+    def _pins(self, segment: Segment) -> Written | None:
         # Open calls stand in journal order: the first is the oldest.
         oldest = next(iter(self._open_calls.values()), None)
         return oldest if oldest is not None and oldest.seq <= segment.last_seq else None
@@ -290,10 +297,8 @@ class Journal:
         changes nothing."""
         try:
             while (intent := self._pins(segment)) is not None:
-                copy = UsageEvent()
-                copy.CopyFrom(intent)
-                del self._open_calls[intent.call.call_id]
-                self._put(copy)
+                self._put(intent.event)
+                self._open_calls[intent.call_id] = self._open_calls.pop(intent.call_id)  # now the newest
             self._syncer.sync_now()
         except JournalError:
             return False

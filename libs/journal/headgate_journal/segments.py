@@ -1,5 +1,6 @@
 """Segment files `<producer>-<first seq>`: found, read, repaired."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,9 @@ class Segment:
         """The events from `from_seq` on that stood in the file when the reading began. Ends early, and marks
         the segment, at a record that has gone bad."""
         last_seq = self.last_seq
-        for record in frames(self.path.read_bytes()):
+        with self.path.open("rb") as file:
+            data = file.read(self.size)  # what lies behind is room for more
+        for record in frames(data):
             event = UsageEvent.FromString(record.payload)
             if event.seq > last_seq:
                 return
@@ -73,7 +76,8 @@ def repair(segment: Segment, faults: Faults, *, newest: bool) -> list[UsageEvent
     """Read a segment at start; cut what is not readable, count why, and give the events before it.
 
     A torn tail is ordinary in the newest segment alone. In another it raises the alarm, although a power cut in
-    the milliseconds around a change of segments can leave one, too."""
+    the milliseconds around a change of segments can leave one, too; and so does a hole that a power cut left in
+    what was not synced yet, since memory pages reach the disk in any order."""
     data = segment.path.read_bytes()
     events = []
     for record in frames(data):
@@ -91,6 +95,8 @@ def repair(segment: Segment, faults: Faults, *, newest: bool) -> list[UsageEvent
         faults.corrupt_segments += 1
         keep_aside(segment.path)
         replace_durably(segment.path, data[: segment.size])
+    elif len(data) > segment.size:
+        os.truncate(segment.path, segment.size)
     return events
 
 

@@ -5,7 +5,7 @@ memory while it keeps up, from the files when it has fallen behind."""
 import asyncio
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -15,14 +15,16 @@ from headgate.metering.v1.metering_pb2 import (
     EVENT_KIND_INTENT,
     EVENT_KIND_SETTLE,
     RecordUsageRequest,
-    UsageEvent,
 )
 from headgate_clock import Clock
 from headgate_journal.errors import JournalBroken
 from headgate_journal.journal import Journal
+from headgate_journal.written import Written, written
 from headgate_rpc.errors import HeadgateError
 
 Send = Callable[[RecordUsageRequest], Awaitable[None]]
+
+_PASSING = frozenset((EVENT_KIND_INTENT, EVENT_KIND_CHECKPOINT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +53,10 @@ class Shipper:
         self._send = send
         self._clock = clock
         self._limits = limits or ShipperLimits()
-        self._recent: deque[UsageEvent] = deque()
-        self._batch: list[UsageEvent] = []
+        self._recent: deque[Written] = deque()
+        self._batch: list[Written] = []
         self._next_seq = journal.acked_seq + 1
-        self._files: Iterator[UsageEvent] | None = None
+        self._files: Iterator[Written] | None = None
         self._work = asyncio.Event()
         self._flushing: list[tuple[int, asyncio.Future[None]]] = []
         self.failures = 0
@@ -100,7 +102,7 @@ class Shipper:
             async with asyncio.timeout(bound_s):
                 await self.flush()
 
-    def _appended(self, event: UsageEvent) -> None:
+    def _appended(self, event: Written) -> None:
         # Memory holds the newest unbroken run of events; what lies before it is read from the files.
         if len(self._recent) >= self._limits.memory:
             self._recent.clear()
@@ -118,9 +120,7 @@ class Shipper:
         self._work.clear()
 
     async def _ship_batch(self) -> None:
-        upto = self._journal.last_seq
-        with suppress(JournalBroken):  # then metering is the only place left where they can be kept
-            await self._journal.synced(upto)
+        upto = await self._on_disk()
         self._batch = await self._next_batch(upto)
         if not self._batch:
             # What stood there can no longer be read; the journal has counted it as a fault.
@@ -129,6 +129,15 @@ class Shipper:
         last_seq = self._batch[-1].seq
         await self._deliver(without_settled(self._batch))
         self._acked(last_seq)
+
+    async def _on_disk(self) -> int:
+        """The last number that may be sent. Waits, which makes the journal sync at once, only while there is
+        nothing to send."""
+        try:
+            await self._journal.synced(self._next_seq)
+        except JournalBroken:  # then metering is the only place left where they can be kept
+            return self._journal.last_seq
+        return self._journal.synced_seq
 
     def _acked(self, seq: int) -> None:
         self._batch = []
@@ -140,7 +149,7 @@ class Shipper:
             if not future.done():
                 future.set_result(None)
 
-    async def _next_batch(self, upto: int) -> list[UsageEvent]:
+    async def _next_batch(self, upto: int) -> list[Written]:
         recent = self._recent
         while recent and recent[0].seq < self._next_seq:
             recent.popleft()
@@ -149,9 +158,9 @@ class Shipper:
             return [recent.popleft() for _ in range(min(upto + 1 - self._next_seq, self._limits.batch))]
         return await self._from_files(min(self._limits.batch, self._before_memory(upto) + 1 - self._next_seq))
 
-    async def _from_files(self, count: int) -> list[UsageEvent]:
+    async def _from_files(self, count: int) -> list[Written]:
         if self._files is None:
-            self._files = self._journal.read(self._next_seq)
+            self._files = map(written, self._journal.read(self._next_seq))
         # Off the loop: parsing a thousand records would stop it for milliseconds.
         batch = await asyncio.to_thread(_first, self._files, count)
         if len(batch) < count:
@@ -161,8 +170,10 @@ class Shipper:
     def _before_memory(self, upto: int) -> int:
         return min(upto, self._recent[0].seq - 1) if self._recent else upto
 
-    async def _deliver(self, events: list[UsageEvent]) -> None:
-        request = RecordUsageRequest(producer_id=self._journal.producer_id, events=events)
+    async def _deliver(self, events: list[Written]) -> None:
+        request = RecordUsageRequest(producer_id=self._journal.producer_id)
+        for event in events:
+            request.events.add().MergeFromString(event.payload)
         wait_s = self._limits.backoff_s
         while True:
             try:
@@ -177,13 +188,11 @@ class Shipper:
             wait_s = min(2 * wait_s, self._limits.backoff_most_s)
 
 
-def without_settled(events: Iterable[UsageEvent]) -> list[UsageEvent]:
+def without_settled(events: Sequence[Written]) -> list[Written]:
     """Leave out what a settle in the same batch makes needless: its intent and checkpoints."""
-    events = list(events)
-    settled = {event.call.call_id for event in events if event.kind == EVENT_KIND_SETTLE}
-    passing = (EVENT_KIND_INTENT, EVENT_KIND_CHECKPOINT)
-    return [event for event in events if event.kind not in passing or event.call.call_id not in settled]
+    settled = {event.call_id for event in events if event.kind == EVENT_KIND_SETTLE}
+    return [event for event in events if event.kind not in _PASSING or event.call_id not in settled]
 
 
-def _first(events: Iterator[UsageEvent], count: int) -> list[UsageEvent]:
+def _first(events: Iterator[Written], count: int) -> list[Written]:
     return list(islice(events, count))

@@ -10,6 +10,8 @@ from pathlib import Path
 from struct import Struct
 from uuid import UUID
 
+from headgate_journal.disk import allocate
+
 _SLOT_BYTES = 32
 _UNITS = Struct("<I")
 _UNITS_OFFSET = 16
@@ -83,8 +85,7 @@ def _map_file(path: Path, size: int) -> mmap.mmap:
     try:
         if os.fstat(descriptor).st_size > size:
             os.ftruncate(descriptor, size)
-        # Real blocks, since a hole that a full disk cannot fill kills the process on a memory write.
-        os.posix_fallocate(descriptor, 0, size)
+        allocate(descriptor, 0, size)
         return mmap.mmap(descriptor, size)
     finally:
         os.close(descriptor)

@@ -25,6 +25,7 @@ class Syncer:
         self._one_at_a_time = threading.Lock()
         self._work = threading.Event()
         self._hurry = threading.Event()
+        self._idle = False
         self._stopping = False
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -34,7 +35,8 @@ class Syncer:
     def wrote(self, seq: int) -> None:
         """Record `seq` has been written to the current file."""
         self.written = seq
-        if not self._work.is_set():
+        if self._idle:
+            self._idle = False
             self._work.set()
 
     def switch(self, file: SegmentFile) -> None:
@@ -76,15 +78,33 @@ class Syncer:
 
     def _run(self) -> None:
         while not self._stopping and self.error is None:
-            self._work.wait()
+            self._wait_for_work()
             self._hurry.wait(self._delay_s)
             self._hurry.clear()
-            self._work.clear()
             self._sync()
             if self._loop is not None and self._waiters and not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(self._wake)
         self._sync()
-        self._file.close()
+        try:
+            self._file.close()
+        except OSError as error:
+            self.error = self.error or error
+
+    def _wait_for_work(self) -> None:
+        """Sleep while there is nothing to sync. As long as there is, the thread keeps its own pace, one wake-up
+        for each sync, and the loop's thread need not signal."""
+        if self._behind:
+            return
+        self._idle = True
+        # Once more, since a record may have come before the thread said that it is idle.
+        if not self._behind:
+            self._work.wait()
+        self._work.clear()
+        self._idle = False
+
+    @property
+    def _behind(self) -> bool:
+        return self.written != self.synced or bool(self._retired)
 
     def _sync(self) -> None:
         with self._one_at_a_time:
