@@ -75,6 +75,7 @@ class Generation:
                 raise fault.error from fault
             raise
         finally:
+            interruption.close()
             if running is not None:
                 running.close()
 
@@ -145,7 +146,10 @@ class RunningStream:
         if self._idle_by is None:
             self._idle_by = asyncio.get_running_loop().time() + self._attempt.deployment.timers.idle
         due = min(self._idle_by, given.deadline)
-        batch = await self._interruption.wait(_read(self._attempt, self._events, due))
+        try:
+            batch = await self._interruption.wait(self._events.read(), due)
+        except TimeoutError:
+            raise faults.timed_out(given.http_status) from None
         if batch is not None and batch.units:
             self._idle_by = None
         return self._message(batch)
