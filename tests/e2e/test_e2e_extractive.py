@@ -53,7 +53,7 @@ async def test_questions_are_answered_in_the_first_three_sentences(suite: Suite)
         for question in QUESTIONS:
             found = holds(first_sentences(await ask(client, question)), question["answer"])
             hits[question["split"]].append(found)
-            if not found:
+            if not found and question["split"] == "dev":
                 print(f"missed {question['id']}: {question['question']}")
     total = sum(map(sum, hits.values()))
     low, high = wilson(total, len(QUESTIONS))

@@ -67,6 +67,25 @@ def test_a_document_of_an_earlier_turn_stays_material() -> None:
     assert read(turns).question == "Who kept the lamp?"
 
 
+def test_with_a_text_to_answer_from_a_short_message_is_all_question() -> None:
+    message = "A newspaper rang me. Who deals with them?"
+    assert read([Turn("system", TEXT), Turn("user", message)]) == Task(Want.ANSWER, message, (TEXT,))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Context: The bell is green.\nQuestion: Which colour is it?",
+        '"""The bell is green."""\nWhich colour is it?',
+        f"{'The bell is green and old. ' * 9}Which colour is it?",
+    ],
+)
+def test_a_marked_or_longer_text_beside_a_question_stays_material(message: str) -> None:
+    task = read([Turn("system", TEXT), Turn("user", message)])
+    assert task.question == "Which colour is it?"
+    assert "The bell is green" in task.material[-1]
+
+
 def test_what_a_tool_answered_is_material() -> None:
     turns = [Turn("user", "Who kept the lamp?"), Turn("tool", TEXT)]
     assert read(turns) == Task(Want.ANSWER, "Who kept the lamp?", (TEXT,))

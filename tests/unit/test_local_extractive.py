@@ -2,13 +2,21 @@
 
 from collections.abc import AsyncIterator, Sequence
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 import pytest_asyncio
+from tokenizers import Tokenizer
 
 from headgate.inference.v1 import inference_pb2 as pb
+from headgate_inference.local.conversation import Task, Want
+from headgate_inference.local.engine import Engine
 from headgate_inference.local.extractive import NO_TEXT, NOTHING_FITS, Ended, LocalExtractive, Said
+from headgate_inference.local.extracts import extract
 from headgate_inference.local.minilm import MiniLm
+from headgate_inference.local.reading import CachedReader
 from headgate_inference.local.vectors import VectorCache
+from headgate_inference.local.weights import installed_folder
 from headgate_inference.local.worker import Steps
 from headgate_rpc.errors import HeadgateError, Reason
 
@@ -23,10 +31,15 @@ DOCUMENT = (
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def model() -> AsyncIterator[LocalExtractive]:
+async def minilm() -> AsyncIterator[MiniLm]:
     minilm = MiniLm()
-    yield LocalExtractive(minilm)
+    yield minilm
     await minilm.close()
+
+
+@pytest.fixture(scope="module")
+def model(minilm: MiniLm) -> LocalExtractive:
+    return LocalExtractive(minilm)
 
 
 def spec_of(*messages: tuple["pb.Role.ValueType", str]) -> pb.GenerationSpec:
@@ -60,6 +73,12 @@ async def test_it_quotes_the_sentence_that_answers(
     assert answer in " ".join(sentences[:3])
     assert all(sentence in DOCUMENT for sentence in sentences)
     assert end.finish_reason == "stop"
+
+
+async def test_what_stands_around_a_question_belongs_to_it(model: LocalExtractive) -> None:
+    question = "My uncle wants to know about the lamp. What did it burn?"
+    sentences, _ = await reply(model, spec_of((pb.ROLE_SYSTEM, DOCUMENT), (pb.ROLE_USER, question)))
+    assert "whale oil" in sentences[0]
 
 
 async def test_text_parts_are_read_like_text(model: LocalExtractive) -> None:
@@ -151,25 +170,57 @@ async def test_a_conversation_over_the_context_length_is_refused(model: LocalExt
 async def test_vectors_are_shared_within_an_account_and_never_between_two() -> None:
     computed: list[str] = []
 
-    def compute(texts: Sequence[str]) -> Steps[Sequence[str]]:
+    def compute(texts: Sequence[str]) -> Steps[list[list[npt.NDArray[np.floating]]]]:
         computed.extend(texts)
         yield
-        return [text.upper() for text in texts]
+        return [[np.full(2, ord(text), np.float32)] for text in texts]
 
-    def embed(account: str, *texts: str) -> list[str]:
-        steps = cache.embed(account, texts, compute)  # type: ignore[arg-type]  # strings stand for vectors
+    def read(account: str, *texts: str) -> str:
+        steps = cache.look_up(account, texts, compute)
         while True:
             try:
                 next(steps)
             except StopIteration as end:
-                return list(end.value)
+                return "".join(chr(int(rows[0][0])) for rows in end.value)
 
-    cache = VectorCache(size=3)
-    assert embed("one", "a", "b", "a") == ["A", "B", "A"]
-    assert embed("one", "b", "a") == ["B", "A"]
+    cache = VectorCache(size=3 * 8)
+    assert read("one", "a", "b", "a") == "aba"
+    assert read("one", "b", "a") == "ba"
     assert computed == ["a", "b"]
-    assert embed("two", "a") == ["A"]
+    assert read("two", "a") == "a"
     assert computed == ["a", "b", "a"]
-    embed("two", "c", "d")
-    embed("one", "a")
+    read("two", "c", "d")
+    read("one", "a")
     assert computed == ["a", "b", "a", "c", "d", "a"]
+
+
+class CountingSession:
+    """Finds all texts alike, and counts them."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+
+    def run(
+        self, outputs: list[str], feed: dict[str, npt.NDArray[np.int64]]
+    ) -> list[npt.NDArray[np.float32]]:
+        rows, width = feed["ids"].shape
+        self.rows += rows
+        return [np.ones((rows, width, 384) if outputs == ["tokens"] else (rows, 384), np.float32)]
+
+
+async def test_a_second_question_about_a_document_reads_only_the_question() -> None:
+    session = CountingSession()
+    tokenizer = Tokenizer.from_file(str(installed_folder() / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    reader = CachedReader(Engine(session, tokenizer), VectorCache(2**20), "acc_1")
+
+    def rows_read(question: str) -> int:
+        before = session.rows
+        for _ in extract(Task(Want.ANSWER, question, (DOCUMENT,)), reader):
+            pass
+        return session.rows - before
+
+    sentences, paragraphs = 6, 3
+    assert rows_read("When was it built?") == 2 + sentences + paragraphs
+    assert rows_read("How much is a ticket?") == 2

@@ -9,8 +9,10 @@ import pytest
 from headgate_inference.local.conversation import Task, Turn, Want, read
 from headgate_inference.local.extracts import extract
 from headgate_inference.local.lexical import bm25, stems
-from headgate_inference.local.ranking import Matrix, central, shortlist
+from headgate_inference.local.passages import Passage, passages
+from headgate_inference.local.ranking import Matrix, echo, shortlist
 from headgate_inference.local.sentences import Sentence
+from headgate_inference.local.summary import central
 from headgate_inference.local.worker import Steps
 
 TOPICS = [
@@ -28,18 +30,27 @@ def vector(text: str) -> Matrix:
     return row / np.linalg.norm(row)
 
 
-class Embedder:
-    def __init__(self) -> None:
-        self.texts: list[str] = []
+class TopicReader:
+    """Knows each word by its topic alone, whatever stands around it."""
 
-    def __call__(self, texts: Sequence[str]) -> Steps[list[Matrix]]:
-        self.texts.extend(texts)
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+
+    def vectors(self, texts: Sequence[str]) -> Steps[list[Matrix]]:
         yield
         return [vector(text) for text in texts]
 
+    def words(self, passages: Sequence[Passage]) -> Steps[list[Sequence[Matrix]]]:
+        self.parts.extend(part for passage in passages for part in passage)
+        yield
+        return [[self.rows(part) for part in passage] for passage in passages]
 
-def run(task: Task, embedder: Embedder | None = None) -> list[str]:
-    steps = extract(task, embedder or Embedder())
+    def rows(self, part: str) -> Matrix:
+        return np.stack([vector(word) for word in part.split() or [""]])
+
+
+def run(task: Task, reader: TopicReader | None = None) -> list[str]:
+    steps = extract(task, reader or TopicReader())
     while True:
         try:
             next(steps)
@@ -82,12 +93,36 @@ def test_at_most_three_sentences_answer_and_each_once() -> None:
 
 
 def test_nothing_is_said_when_nothing_fits() -> None:
-    class Unlike(Embedder):
-        def __call__(self, texts: Sequence[str]) -> Steps[list[Matrix]]:
-            yield
-            return list(np.eye(len(texts), dtype=np.float32))
+    class Foreign(TopicReader):
+        def rows(self, part: str) -> Matrix:
+            row = np.zeros((1, 2), dtype=np.float32)
+            row[0, int(part in TEXT)] = 1
+            return row
 
-    assert run(Task(Want.ANSWER, "Who wrote Hamlet?", (TEXT,)), Unlike()) == []
+    assert run(Task(Want.ANSWER, "Who wrote Hamlet?", (TEXT,)), Foreign()) == []
+
+
+def test_a_sentence_is_read_with_the_one_before_it_in_its_paragraph() -> None:
+    sentences = [Sentence("Dogs."), Sentence("They pay."), Sentence("They pay too.", paragraph=1)]
+    about_dogs = np.array([[1, 0], [1, 0]], dtype=np.float32)
+    words = [np.array([row], dtype=np.float32) for row in ([1, 0], [0, 1], [0, 1])]
+    assert echo(about_dogs, words, sentences).tolist() == [1, 0.5, 0]
+
+
+def test_sentences_are_read_with_their_heading_paragraph_by_paragraph() -> None:
+    long = "x" * 800
+    sentences = [
+        Sentence("One.", "Fees"),
+        Sentence("Two.", "Fees"),
+        Sentence("Three.", "Dogs", paragraph=1),
+        Sentence(long, "Dogs", paragraph=1),
+        Sentence(long, "Dogs", paragraph=1),
+    ]
+    assert passages(sentences) == [
+        ("Fees", "One.", "Two."),
+        ("Dogs", "Three.", long),
+        ("Dogs", long),
+    ]
 
 
 def test_a_question_in_the_text_is_not_its_own_answer() -> None:
@@ -97,10 +132,10 @@ def test_a_question_in_the_text_is_not_its_own_answer() -> None:
 
 def test_of_a_very_long_text_only_what_shares_words_is_compared() -> None:
     text = "\n\n".join(f"Entry {n} has the value {n * 7}." for n in range(3000))
-    embedder = Embedder()
-    answer = run(Task(Want.ANSWER, "What is the value of entry 2711?", (text,)), embedder)
+    reader = TopicReader()
+    answer = run(Task(Want.ANSWER, "What is the value of entry 2711?", (text,)), reader)
     assert answer[0] == "Entry 2711 has the value 18977."
-    assert len(embedder.texts) <= 161
+    assert sum(part.startswith("Entry") for part in reader.parts) <= 160
 
 
 def test_few_long_sentences_are_compared_before_many() -> None:

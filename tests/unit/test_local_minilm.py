@@ -10,11 +10,14 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import pytest_asyncio
 
 from headgate_inference.local import weights
+from headgate_inference.local.engine import Engine, Half
 from headgate_inference.local.minilm import MiniLm
+from headgate_inference.local.worker import Steps
 from headgate_rpc.errors import HeadgateError, Reason
 
 REFERENCE = Path(__file__).parents[1] / "quality" / "minilm" / "reference.json"
@@ -32,6 +35,19 @@ async def minilm() -> AsyncIterator[MiniLm]:
 def cosine(one: list[float], other: list[float]) -> float:
     dot = sum(a * b for a, b in zip(one, other, strict=True))
     return dot / math.sqrt(sum(a * a for a in one) * sum(b * b for b in other))
+
+
+def given(engine: Engine) -> Steps[Engine]:
+    yield
+    return engine
+
+
+def drained(steps: Steps[list[list[Half]]]) -> list[list[Half]]:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return list(end.value)
 
 
 def as_float32(value: float) -> bytes:
@@ -73,6 +89,18 @@ async def test_a_long_text_is_the_length_weighted_mean_of_its_windows(minilm: Mi
     whole, a, b = (await minilm.embed([first + second, first, second])).vectors
     expected = [254 * x + 100 * y for x, y in zip(a, b, strict=True)]
     assert cosine(whole, expected) > 0.99999
+
+
+async def test_words_are_read_in_context_part_by_part(minilm: MiniLm) -> None:
+    def read(*parts: str) -> list[Half]:
+        return drained(engine.read([("other",), parts]))[1]
+
+    engine = await minilm.run(given)
+    river, money = read("He sat by the river.", "bank"), read("She paid in the cash.", "bank")
+    assert [len(rows) for rows in river] == [6, 1]
+    assert np.linalg.norm(river[0].astype(float), axis=1) == pytest.approx(1, abs=1e-3)
+    assert float(river[1][0].astype(float) @ money[1][0].astype(float)) < 0.9
+    assert [len(rows) for rows in read("", "word " * 600)] == [1, 600]
 
 
 async def test_8192_pieces_are_read_and_one_more_is_refused(minilm: MiniLm) -> None:

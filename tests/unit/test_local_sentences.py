@@ -48,6 +48,18 @@ def test_headings_go_with_what_stands_below_them() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("line", "heading"),
+    [
+        ("## 2.3 Carrying over", "Carrying over"),
+        ("# 4. Fees", "Fees"),
+        ("# 30 days of leave", "30 days of leave"),
+    ],
+)
+def test_the_number_of_a_section_is_no_part_of_its_heading(line: str, heading: str) -> None:
+    assert split(f"{line}\n\nFive.")[0].heading == heading
+
+
 def test_a_question_in_the_text_is_the_heading_of_its_answer() -> None:
     block = split("What if it rains? Then we stay in.")
     assert block == [Sentence("What if it rains?"), Sentence("Then we stay in.", "What if it rains?")]

@@ -37,6 +37,9 @@ class Task:
 _SHORT = 400
 """Characters up to which a message without a sign of a question counts as one."""
 
+_FRAME = 200
+"""Characters up to which what stands around a question belongs to it, when there is other text to answer from."""
+
 _LONGEST = 2000
 """Characters of a question that count, from its end."""
 
@@ -54,6 +57,7 @@ _TEXT_LABEL = re.compile(
     r"[ \t*_]*[:：][ \t*_]*$|^(?:document|context|text|passage|article)[:：][ \t]+",
     re.IGNORECASE | re.MULTILINE,
 )
+_FENCE = re.compile('"""|```')
 _TAG = re.compile(
     r"<(/?)(?:documents?|context|text|article|passage|source|content|data|doc)\b[^<>]{0,200}>", re.IGNORECASE
 )
@@ -118,6 +122,8 @@ def read(turns: Sequence[Turn], own_notices: Sequence[str] = ()) -> Task:
         return Task(Want.SUMMARY, "", tuple(_context(turns, own_notices)))
     earlier = _context([turn for index, turn in enumerate(turns) if index != last], own_notices)
     question, given = part(turns[last].text)
+    if earlier and _frames(turns[last].text, given):
+        question, given = turns[last].text.strip(), ""
     material = [*earlier, given] if given else earlier
     if not question:
         return Task(Want.SUMMARY, "", tuple(material))
@@ -134,6 +140,13 @@ def part(message: str) -> tuple[str, str]:
         if found:
             return found[0].strip()[-_LONGEST:], _TEXT_LABEL.sub("", found[1]).strip()
     return (text, "") if len(text) <= _SHORT else ("", text)
+
+
+def _frames(message: str, given: str) -> bool:
+    """Whether `given`, taken from `message`, says why somebody asks ("I lost my card. What now?") and is no
+    text to answer from."""
+    marked = any(sign.search(message) for sign in (_LABEL, _TEXT_LABEL, _TAG, _FENCE))
+    return not marked and 0 < len(given) <= _FRAME and len(message) <= _SHORT
 
 
 def _by_fence(text: str) -> tuple[str, str] | None:

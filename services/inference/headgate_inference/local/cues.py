@@ -27,7 +27,8 @@ _ASKS_TIME = re.compile(
 )
 _ASKS_NUMBER = re.compile(
     r"\bhow (?:many|much|far|old|tall|big|large|fast|high|deep|wide|heavy)\b|\bpercent|\bwhat (?:number|percentage|"
-    r"proportion|share|price|cost|fee|age|amount|size|fraction|limit|temperature|speed|rate)\b",
+    r"proportion|share|price|cost|fee|age|amount|size|fraction|limit|temperature|speed|rate)\b|"
+    r"\b(?:number|total|sum|toll|maximum|minimum|limit|cap|budget) (?:of|for|on)\b",
     re.IGNORECASE,
 )
 _ASKS_NAME = re.compile(

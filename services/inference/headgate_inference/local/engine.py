@@ -2,6 +2,7 @@
 it is imported on first use of a local model and not before."""
 
 from collections.abc import Sequence
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +18,7 @@ from headgate_inference.local.windows import MAX_PIECES, batches, slices, window
 from headgate_inference.local.worker import Steps
 
 Matrix = npt.NDArray[np.float32]
+Half = npt.NDArray[np.float16]
 
 _CLS, _SEP = 101, 102
 
@@ -24,7 +26,7 @@ _CLS, _SEP = 101, 102
 class Session(Protocol):
     """The part of onnxruntime.InferenceSession that is used."""
 
-    def run(self, outputs: None, feed: dict[str, npt.NDArray[np.int64]]) -> list[Matrix]: ...
+    def run(self, outputs: list[str], feed: dict[str, npt.NDArray[np.int64]]) -> list[Matrix]: ...
 
 
 class Engine:
@@ -62,28 +64,54 @@ class Engine:
         cut = [windows(pieces) for pieces in inputs]
         owners = [owner for owner, runs in enumerate(cut) for _ in runs]
         rows = [run for runs in cut for run in runs]
+        vectors = yield from self._outputs("vectors", rows)
         sums = np.zeros((len(inputs), graph.WIDTH), dtype=np.float32)
-        for batch in batches([len(row) for row in rows]):
-            vectors = self._forward([rows[index] for index in batch])
-            for index, vector in zip(batch, vectors, strict=True):
-                sums[owners[index]] += max(len(rows[index]), 1) * vector
-            yield
+        for owner, row, vector in zip(owners, rows, vectors, strict=True):
+            sums[owner] += max(len(row), 1) * vector
         lengths: Matrix = np.linalg.norm(sums, axis=1, keepdims=True)
         return sums / lengths
+
+    def read(self, passages: Sequence[Sequence[str]]) -> Steps[list[list[Half]]]:
+        """Steps to the vectors of the word pieces of each part of each passage, [pieces, 384], each of length
+        1: what a word means where it stands, since the parts of a passage are read together (254 pieces at
+        once). A part without word pieces gets one vector of zeros."""
+        parts = [[self.pieces(part, MAX_PIECES) for part in passage] for passage in passages]
+        cut = [windows(list(chain.from_iterable(passage))) for passage in parts]
+        found = iter((yield from self._outputs("tokens", [run for runs in cut for run in runs])))
+        read = []
+        for passage, runs in zip(parts, cut, strict=True):
+            whole = np.concatenate([next(found)[1 : len(run) + 1] for run in runs])
+            whole /= np.linalg.norm(whole, axis=1, keepdims=True)
+            ends = list(accumulate(map(len, passage)))
+            read.append([_half(rows) for rows in np.split(whole, ends[:-1])])
+        return read
 
     @staticmethod
     def shortest(vector: Matrix) -> list[float]:
         """The components [dim], each as the shortest decimal that still names its float32 value."""
         return [float(digits) for digits in vector.astype(str)]
 
-    def _forward(self, rows: Sequence[Sequence[int]]) -> Matrix:
+    def _outputs(self, name: str, rows: Sequence[Sequence[int]]) -> Steps[list[Matrix]]:
+        """Steps to one output of the graph for each row of at most 254 pieces."""
+        found: dict[int, Matrix] = {}
+        for batch in batches([len(row) for row in rows]):
+            found.update(zip(batch, self._forward(name, [rows[index] for index in batch]), strict=True))
+            yield
+        return [found[index] for index in range(len(rows))]
+
+    def _forward(self, name: str, rows: Sequence[Sequence[int]]) -> Matrix:
         width = max(len(row) for row in rows) + 2
         ids = np.zeros((len(rows), width), dtype=np.int64)
         mask = np.zeros_like(ids)
         for index, row in enumerate(rows):
             ids[index, : len(row) + 2] = (_CLS, *row, _SEP)
             mask[index, : len(row) + 2] = 1
-        return self._session.run(None, {"ids": ids, "mask": mask})[0]
+        return self._session.run([name], {"ids": ids, "mask": mask})[0]
+
+
+def _half(rows: Matrix) -> Half:
+    """A copy in half the bytes, so that keeping a part does not keep the batch it was read in."""
+    return rows.astype(np.float16) if len(rows) else np.zeros((1, graph.WIDTH), np.float16)
 
 
 def load(files: WeightFiles) -> Engine:

@@ -10,13 +10,13 @@ from headgate.inference.v1 import inference_pb2 as pb
 from headgate_inference.local import conversation
 from headgate_inference.local.conversation import Task, Turn
 from headgate_inference.local.minilm import MiniLm
+from headgate_inference.local.reading import CachedReader
 from headgate_inference.local.vectors import VectorCache
 from headgate_inference.local.worker import Steps
 from headgate_rpc.errors import HeadgateError, Reason
 
 if TYPE_CHECKING:
     from headgate_inference.local.engine import Engine
-    from headgate_inference.local.ranking import Matrix
 
 CONTEXT_LENGTH = 131_072
 """Most word pieces of a conversation."""
@@ -61,9 +61,10 @@ class Ended:
 class LocalExtractive:
     """Chat over `minilm`, with whose weights and thread it works."""
 
-    def __init__(self, minilm: MiniLm, cached_vectors: int = 4096) -> None:
+    def __init__(self, minilm: MiniLm, cache_bytes: int = 32 * 2**20) -> None:
+        """The vectors of a document of 5 pages take some 3 MB of the cache."""
         self._minilm = minilm
-        self._cache = VectorCache(cached_vectors)
+        self._cache = VectorCache(cache_bytes)
 
     async def answer(self, account_id: str, spec: pb.GenerationSpec) -> AsyncIterator[Said | Ended]:
         """The reply, sentence by sentence, then its end. Sampling fields are ignored. Raises
@@ -93,10 +94,8 @@ class LocalExtractive:
         # Here, because it needs numpy, which came with the engine.
         from headgate_inference.local.extracts import extract  # noqa: PLC0415
 
-        def embed(texts: Sequence[str]) -> "Steps[list[Matrix]]":
-            return self._cache.embed(account_id, texts, engine.embed_texts)
-
-        return (yield from extract(task, embed)) or [NOTHING_FITS]
+        reader = CachedReader(engine, self._cache, account_id)
+        return (yield from extract(task, reader)) or [NOTHING_FITS]
 
 
 def check(spec: pb.GenerationSpec) -> None:

@@ -51,15 +51,17 @@ class _Builder:
 
 
 def build(tensors: Tensors) -> tuple[ModelProto, dict[str, Constant]]:
-    """The model, `ids` and `mask` int64 [batch, length] -> `vectors` float32 [batch, 384], each of length 1;
-    and its large constants by name, which are handed over beside it: inside, they would be copied three
-    times (a peak of 550 MB where 260 are enough, and 110 MB more for good)."""
+    """The model, `ids` and `mask` int64 [batch, length] -> `vectors` float32 [batch, 384], each of length 1,
+    and `tokens` float32 [batch, length, 384]; and its large constants by name, which are handed over beside
+    it: inside, they would be copied three times (a peak of 550 MB where 260 are enough, and 110 MB more for
+    good)."""
     builder = _Builder()
     hidden = _embeddings(builder, tensors)
     keep = builder.node("Cast", "mask", to=TensorProto.FLOAT)
     bias = _attention_bias(builder, keep)
     for layer in range(LAYERS):
         hidden = _layer(builder, tensors, f"encoder.layer.{layer}", hidden, bias)
+    builder.output("tokens", "Identity", hidden)
     _pooled(builder, hidden, keep)
     large = {name: value for name, value in builder.constants.items() if value.size > _LARGE}
     return _model(builder, large), large
@@ -124,11 +126,12 @@ def _model(builder: _Builder, large: Mapping[str, Constant]) -> ModelProto:
         helper.make_tensor_value_info(n, TensorProto.INT64, ["batch", "length"]) for n in ("ids", "mask")
     )
     vectors = helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["batch", WIDTH])
+    tokens = helper.make_tensor_value_info("tokens", TensorProto.FLOAT, ["batch", "length", WIDTH])
     constants = [
         _elsewhere(name, value) if name in large else numpy_helper.from_array(value, name)
         for name, value in builder.constants.items()
     ]
-    graph = helper.make_graph(builder.nodes, "minilm", [ids, mask], [vectors], constants)
+    graph = helper.make_graph(builder.nodes, "minilm", [ids, mask], [vectors, tokens], constants)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
 

@@ -1,8 +1,8 @@
-"""Chooses the sentences that answer a question or stand for a text. Pure arithmetic over strings and vectors;
-imports numpy, so it is imported on first use of a local model.
+"""Chooses the sentences that answer a question. Pure arithmetic over strings and vectors; imports numpy, so it
+is imported on first use of a local model.
 
-The weights were chosen on 720 questions about 16 encyclopedia articles (SQuAD 2.0, development part), of
-which 90 % had their answer in the first three sentences; neither is part of this repository."""
+The weights were chosen on questions about encyclopedia articles (SQuAD 2.0, development part) and on 60
+paraphrasing ones about a staff handbook, a travel guide and an article; none is part of this repository."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,18 +15,20 @@ from headgate_inference.local import cues
 from headgate_inference.local.lexical import bm25, stems
 from headgate_inference.local.sentences import Sentence
 
-Matrix = npt.NDArray[np.float32]
+Matrix = npt.NDArray[np.floating]
 Scores = npt.NDArray[np.float64]
 
 _REPLY = 3
-_COMPARED, _CHARACTERS = 160, 32_000
-"""Most that is compared by vectors, at some 8 ms a sentence. Of 720 questions 0.4 % lost their answer to it."""
+_READ, _CHARACTERS = 160, 32_000
+"""Most that is read by the model, at some 5 ms a sentence. Of 720 questions 0.4 % lost their answer to it."""
+_COMPARED = 40
+"""Sentences of most promise whose whole meaning is compared too; more changed no answer."""
 _WORTH = 0.7
 """Least score, as a share of the best one's, of a second or third sentence."""
 
-_FITS = 0.36
-"""Least similarity, plus a little for shared words, at which a sentence counts as an answer: refuses five
-of six questions about another article and one of 300 about the article itself."""
+_FITS = 0.34
+"""Least echo of the question at which something in the text counts as an answer: refuses four of five questions
+about another text and one of 75 paraphrasing ones about the text itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +37,6 @@ class Lexical:
 
     own: Scores
     around: Scores
-
-    def only(self, indices: Sequence[int]) -> "Lexical":
-        """The scores of these sentences."""
-        return Lexical(self.own[indices], self.around[indices])
-
-
-@dataclass(frozen=True, slots=True)
-class Likeness:
-    """Cosine of the question with each sentence and with the heading it stands under (0 without one)."""
-
-    own: Scores
-    heading: Scores
 
 
 def lexical(question: str, sentences: Sequence[Sentence]) -> Lexical:
@@ -62,7 +52,7 @@ def lexical(question: str, sentences: Sequence[Sentence]) -> Lexical:
 
 
 def shortlist(weights: Scores, sentences: Sequence[Sentence]) -> list[int]:
-    """Indices, ascending, of the sentences of most weight that there is time to compare; of equal ones those
+    """Indices, ascending, of the sentences of most weight that there is time to read; of equal ones those
     that open a paragraph."""
     place: Counter[int] = Counter()
     order = []
@@ -71,7 +61,7 @@ def shortlist(weights: Scores, sentences: Sequence[Sentence]) -> list[int]:
         place[sentence.paragraph] += 1
     chosen: list[int] = []
     characters = 0
-    for _, _, index in sorted(order)[:_COMPARED]:
+    for _, _, index in sorted(order)[:_READ]:
         characters += len(sentences[index].text)
         if chosen and characters > _CHARACTERS:
             break
@@ -79,70 +69,52 @@ def shortlist(weights: Scores, sentences: Sequence[Sentence]) -> list[int]:
     return sorted(chosen)
 
 
-def answers(question: str, sentences: Sequence[Sentence], words: Lexical, likeness: Likeness) -> list[int]:
-    """Indices of the sentences that answer, best first, at most three; none when nothing fits."""
-    similar = likeness.own
+def echo(question: Matrix, words: Sequence[Matrix], sentences: Sequence[Sentence]) -> Scores:
+    """How well each sentence echoes the words [pieces, dim] of the question: the mean over them of the likest
+    word (late interaction, Khattab and Zaharia 2020, ColBERT), of the sentence alone and, because it may go on
+    about what the one before it named, of both."""
+    asked = question.astype(np.float32)
+    alone = [(asked @ rows.astype(np.float32).T).max(axis=1) for rows in words]
+    both = [
+        np.maximum(one, before) if sentence.paragraph == previous.paragraph else one
+        for sentence, previous, one, before in zip(
+            sentences, [sentences[0], *sentences], alone, [alone[0], *alone], strict=False
+        )
+    ]
+    return np.array([(one.mean() + other.mean()) / 2 for one, other in zip(alone, both, strict=True)])
+
+
+def promise(question: str, sentences: Sequence[Sentence], words: Scores, echoes: Scores) -> Scores:
+    """What words alone say, [len(sentences)]; -1 for a question in the text, which announces an answer but is
+    none. `words` are the BM25 scores: what the model knows little of (names, numbers) counts through them."""
     cue = np.array(cues.fits(question, [sentence.text for sentence in sentences]))
-    score = (
-        similar
-        + 0.3 * words.own
-        + 0.2 * cue
-        + 0.3 * words.around
-        + 0.5 * _paragraph_best(sentences, likeness)
-    )
-    evidence = np.maximum(similar, 0.9 * likeness.heading) + 0.15 * words.own
-    # A question in the text announces an answer, it is none.
-    score[[sentence.asks for sentence in sentences]] = -1
-    if not len(score) or evidence.max() < _FITS:
+    asks = [sentence.asks for sentence in sentences]
+    return np.where(asks, -1.0, echoes + 0.1 * words + 0.1 * cue)
+
+
+def finalists(promises: Scores) -> list[int]:
+    """Indices, ascending, of the sentences of most promise."""
+    return sorted(int(index) for index in np.argsort(-promises, kind="stable")[:_COMPARED])
+
+
+def is_about(echoes: Scores) -> bool:
+    """Whether anything in the text is about what the question asks."""
+    return bool(echoes.max() >= _FITS)
+
+
+def answers(sentences: Sequence[Sentence], promises: Scores, similar: Scores) -> list[int]:
+    """Indices of the sentences that answer, best first, at most three. `similar` is the cosine of the question
+    with each sentence."""
+    if promises.max() < 0:
         return []
+    score = promises + 0.25 * similar
+    score += 0.3 * _paragraph_best(sentences, score)
     best = [int(index) for index in np.argsort(-score, kind="stable")[:_REPLY]]
     return [index for index in best if score[index] >= _WORTH * score[best[0]]]
 
 
-def central(sentences: Sequence[Sentence], vectors: Matrix, length: int | None) -> list[int]:
-    """Indices, ascending, of the sentences that stand for the text: the most central ones (continuous LexRank,
-    Erkan and Radev 2004), a little more for those that open it, none that says again what another said."""
-    size = length or min(max(round(len(sentences) ** 0.5 / 1.5), 3), 7)
-    likeness = np.clip(vectors @ vectors.T, 0, None).astype(np.float64)
-    weight = _stationary(likeness) * len(sentences)
-    weight += [0.3 / (1 + sentence.paragraph) for sentence in sentences]
-    weight *= [_substance(sentence) for sentence in sentences]
-    chosen: list[int] = []
-    while len(chosen) < min(size, len(sentences)):
-        best = int(np.argmax(weight))
-        chosen.append(best)
-        # What is like a chosen sentence adds less (maximal marginal relevance, Carbonell and Goldstein 1998).
-        weight -= 0.7 * likeness[best]
-        weight[best] = -np.inf
-    return sorted(chosen)
-
-
-def typical(sentences: Sequence[Sentence]) -> Scores:
-    """How common the words of each sentence are in the whole text, [len(sentences)]; what a summary is chosen
-    from when there is too much to compare everything."""
-    rows = [stems(sentence.text) for sentence in sentences]
-    counts = Counter(stem for row in rows for stem in set(row))
-    return np.array([sum(counts[stem] for stem in set(row)) / (len(row) + 5) for row in rows])
-
-
-def _paragraph_best(sentences: Sequence[Sentence], likeness: Likeness) -> Scores:
+def _paragraph_best(sentences: Sequence[Sentence], score: Scores) -> Scores:
     best: dict[int, float] = {}
-    both = np.maximum(likeness.own, likeness.heading)
-    for sentence, value in zip(sentences, both, strict=True):
+    for sentence, value in zip(sentences, score, strict=True):
         best[sentence.paragraph] = max(best.get(sentence.paragraph, 0.0), value)
     return np.array([best[sentence.paragraph] for sentence in sentences])
-
-
-def _stationary(likeness: Scores) -> Scores:
-    """Where a reader ends up who goes from sentence to sentence by likeness, with 15 % of jumps."""
-    size = len(likeness)
-    steps = likeness / likeness.sum(axis=1, keepdims=True)
-    weight = np.full(size, 1 / size)
-    for _ in range(30):
-        weight = 0.15 / size + 0.85 * (weight @ steps)
-    return weight
-
-
-def _substance(sentence: Sentence) -> float:
-    """Full for a sentence of at least 8 words, less for fragments, little for questions."""
-    return min(len(sentence.text.split()) / 8, 1.0) * (0.3 if sentence.asks else 1.0)

@@ -23,6 +23,7 @@ class Sentence:
 
 _BULLET = re.compile(r"^\s*(?:[-*+•◦▪–]|\(?\d{1,3}[.)]|\(?[a-z]\))\s+")
 _HEADING = re.compile(r"^\s{0,3}#{1,6}\s+(?P<title>.+?)\s*#*$")
+_SECTION = re.compile(r"^\d{1,3}(?:(?:\.\d{1,3})*[.)]|(?:\.\d{1,3})+)\s+(?=\S)")
 _RULE = re.compile(r"^\s*(?:[-=*_~`|:+]\s*){3,}\w*$")
 _LABELLED = re.compile(r"^[A-Z][\w ()/&'-]{0,40}:\s")
 _MARKUP = re.compile(r"(?<!\w)(\*\*|__|\*|_)(?=\S)(.{1,200}?)(?<=\S)\1(?!\w)")
@@ -112,7 +113,7 @@ def _title(block: list[str]) -> str:
     line = block[0].strip()
     match = _HEADING.match(line)
     if match:
-        return _MARKUP.sub(r"\2", _plain(match["title"]))
+        return _MARKUP.sub(r"\2", _SECTION.sub("", _plain(match["title"])))
     if line.endswith("?") and len(cut(line)) == 1:
         return _plain(line)
     short = len(line) <= 80 and len(line.split()) <= 10
