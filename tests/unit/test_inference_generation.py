@@ -2,8 +2,9 @@
 Always exactly one settle, and received ≤ billed ≤ emitted."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -15,6 +16,7 @@ from headgate.metering.v1 import metering_pb2 as metering
 from headgate.registry.v1 import registry_pb2 as registry
 from headgate_inference import app as inference
 from headgate_inference.settings import InferenceSettings
+from headgate_rpc.call import CallContext
 from headgate_rpc.errors import HeadgateError, Reason
 from headgate_testing.data_plane import DataPlane, chat
 from headgate_testing.provider import Script, ScriptedProvider, error
@@ -693,3 +695,24 @@ async def test_progress_stands_in_the_slot_before_the_caller_has_it(
             data = (plane.journal.slots._map)[16:20]
             assert int.from_bytes(data, "little") >= received
     assert received == 20
+
+
+@pytest.mark.parametrize("method", ["Generate", "StreamGenerate"])
+@pytest.mark.parametrize("model", ["m", "nobody"])
+async def test_a_failed_call_leaves_nothing_to_the_garbage_collector(
+    plane: DataPlane, provider: ScriptedProvider, method: str, model: str
+) -> None:
+    provider.default = error(500)
+    gc.disable()
+    try:
+        with suppress(HeadgateError):
+            if method == "Generate":
+                await whole(plane, chat(model))
+            else:
+                request = pb.StreamGenerateRequest(spec=chat(model))
+                await plane.client.stream_generate(request, plane.options())
+        await asyncio.sleep(0)
+        left = [each for each in gc.get_objects() if isinstance(each, CallContext)]
+    finally:
+        gc.enable()
+    assert method not in {call.method.name for call in left}

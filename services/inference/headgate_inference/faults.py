@@ -6,9 +6,9 @@ from headgate_rpc.errors import HeadgateError, Reason
 class AttemptFault(Exception):
     """One attempt has failed.
 
-    `error` is what the caller sees if no other attempt saves the call. `retryable` says that another candidate
-    may do better; `repeatable` that the same one may (the connection was stale, nothing was answered).
-    `blames_provider` is false when the request itself was at fault. `http_status` is 0 without an answer.
+    `retryable` says that another candidate may do better; `repeatable` that the same one may (the connection was
+    stale, nothing was answered). `blames_provider` is false when the request itself was at fault. `http_status` is
+    0 without an answer.
     """
 
     def __init__(
@@ -21,16 +21,25 @@ class AttemptFault(Exception):
         blames_provider: bool = True,
     ) -> None:
         super().__init__(error.message)
-        self.error = error
+        self._error = error
         self.http_status = http_status
         self.retryable = retryable
         self.repeatable = repeatable
         self.blames_provider = blames_provider
 
     @property
+    def error(self) -> HeadgateError:
+        """What the caller sees if no other attempt saves the call; to be raised from this fault. A new one each time:
+        one that had this fault as its cause and in it would keep the call until the collector comes."""
+        error = self._error
+        return HeadgateError(
+            error.reason, error.message, field=error.field, retry_after_ms=error.retry_after_ms
+        )
+
+    @property
     def timed_out(self) -> bool:
         """Whether a timer of ours ended the attempt."""
-        return self.error.reason is Reason.UPSTREAM_TIMEOUT
+        return self._error.reason is Reason.UPSTREAM_TIMEOUT
 
 
 def unreachable() -> AttemptFault:

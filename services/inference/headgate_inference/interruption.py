@@ -31,7 +31,8 @@ class Interruption:
         if self._error is not None:
             awaited.close()
             raise self._error
-        task = self._task = asyncio.current_task()
+        # Nowhere else: a frame that holds its task, and the task its fault, stay until the collector comes.
+        self._task = asyncio.current_task()
         self._due = due
         if due is not None and self._timer is None:
             self._timer = asyncio.get_running_loop().call_at(due, self._look)
@@ -40,7 +41,7 @@ class Interruption:
         except asyncio.CancelledError:
             # The caller may have gone at the same moment; then its cancellation goes on.
             error = self._interrupted()
-            if error is not None and task is not None and task.uncancel() == 0:
+            if error is not None and self._task is not None and self._task.uncancel() == 0:
                 raise error from None
             raise
         finally:
