@@ -703,6 +703,7 @@ async def test_a_failed_call_leaves_nothing_to_the_garbage_collector(
     plane: DataPlane, provider: ScriptedProvider, method: str, model: str
 ) -> None:
     provider.default = error(500)
+    gc.collect()
     gc.disable()
     try:
         with suppress(HeadgateError):
