@@ -7,10 +7,11 @@ from headgate_clients.registry import RegistryClient
 from headgate_clients.routing import RoutingClient
 from headgate_clock import Clock
 from headgate_inference.adapters.base import Adapter
+from headgate_inference.adapters.http_client import HttpTransport
 from headgate_inference.adapters.local import LocalAdapter
 from headgate_inference.adapters.mock import MockAdapter
 from headgate_inference.adapters.openai import OpenAIAdapter
-from headgate_inference.adapters.transport import AiohttpTransport, ProviderTransport
+from headgate_inference.adapters.transport import ProviderTransport
 from headgate_inference.attempts import Attempts
 from headgate_inference.catalogue import Catalogue, CatalogueFollower
 from headgate_inference.deployments import DeploymentBuilder
@@ -79,7 +80,7 @@ def build(
 ) -> InferenceApp:
     """Inference over an open journal and a connected admission. Providers' keys are found in `config_file` and in
     the environment."""
-    transport = transport or AiohttpTransport()
+    transport = transport or HttpTransport(clock)
     local = LocalAdapter()
     openai = OpenAIAdapter(transport, reply_bytes=settings.reply_limit, event_bytes=settings.event_limit)
     adapters: dict[str, Adapter] = {"openai": openai, "local": local, "mock": MockAdapter()}
