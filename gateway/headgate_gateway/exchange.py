@@ -31,6 +31,8 @@ _READ = frozenset(
         b"traceparent", b"x-api-key", b"x-cache-mode", b"x-forwarded-for", b"x-request-id",
     }
 )  # fmt: skip
+_FIXED = {b"server": b"headgate", b"x-api-version": API_VERSION.encode()}
+_PRIVATE = {**_FIXED, b"vary": b"Authorization"}
 _FORWARDED = (
     (b"authorization", "authorization"),
     (b"x-api-key", "x-api-key"),
@@ -82,8 +84,8 @@ class Exchange:
         self.record = EdgeRecord(
             method=scope["method"],
             route="",
-            request_id=request_id_or_new(self.header(b"x-request-id") or None, self.call_id),
-            trace=continue_trace(self.header(b"traceparent") or None),
+            request_id=request_id_or_new(self.header(b"x-request-id"), self.call_id),
+            trace=continue_trace(self.header(b"traceparent")),
             started_ns=time.time_ns(),
             client_address=self._client(),
         )
@@ -91,7 +93,8 @@ class Exchange:
     def header(self, name: bytes) -> str:
         """A request header as ASCII text, empty when absent; repeated ones are joined, so that two credentials are
         no credential."""
-        return self.headers.get(name, b"").decode("ascii", "backslashreplace").replace("\t", " ")
+        value = self.headers.get(name)
+        return value.decode("ascii", "backslashreplace").replace("\t", " ") if value else ""
 
     def _client(self) -> str:
         client = self.scope.get("client")
@@ -195,25 +198,20 @@ class Exchange:
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     def _headers(self, metadata: Mapping[str, str], content_type: str) -> Headers:
-        shown = {
-            "server": "headgate",
-            "content-type": content_type,
-            "x-api-version": API_VERSION,
-            "x-request-id": self.record.request_id,
-            "x-call-id": self.call_id,
-            "x-response-time-ms": str(int((time.perf_counter() - self._started) * 1000)),
-        }
-        if not self.public:
-            shown["vary"] = "Authorization"
-            if content_type is JSON:
-                shown["cache-control"] = "private, no-store"
+        shown = dict(_FIXED if self.public else _PRIVATE)
+        shown[b"content-type"] = content_type.encode()
+        if content_type is JSON and not self.public:
+            shown[b"cache-control"] = b"private, no-store"
+        shown[b"x-request-id"] = self.record.request_id.encode()
+        shown[b"x-call-id"] = self.call_id.encode()
+        shown[b"x-response-time-ms"] = b"%d" % ((time.perf_counter() - self._started) * 1000)
         if self.body_unread and b"expect" in self.headers:
             # The client was not told to go on, so what it sends next need not be the body that was announced.
-            shown["connection"] = "close"
+            shown[b"connection"] = b"close"
         for name, value in metadata.items():
             if name.startswith("x-") or name in _PASSED:
-                shown[name] = value
-        return [(name.encode(), value.encode("ascii", "replace")) for name, value in shown.items()]
+                shown[name.encode()] = value.encode("ascii", "replace")
+        return list(shown.items())
 
     # The end.
 
@@ -229,7 +227,9 @@ class Exchange:
             self._task.cancel()
 
     def finish(self) -> None:
-        """Hand in the record."""
+        """Hand in the record, and let go of what would keep the request alive until the next garbage collection."""
+        self.scope.pop(DISCONNECT_CALLBACK, None)
+        self._task = None
         if self.gone:
             self.record.http_status = cancelled().condition.http
             self.record.reason = Reason.CANCELLED.value

@@ -5,7 +5,8 @@ JSON parsers differ, so that what was checked here would not be what a provider 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from math import isinf
 from typing import TypeVar
 
 import jiter
@@ -57,7 +58,11 @@ def parse(body: bytes) -> Tree:
         raise malformed(f"The body is not valid JSON: {fault}.", duplicate and duplicate[1]) from None
     if type(tree) is not dict:
         raise malformed("The body must be a JSON object.")
-    _check_object(tree, "", 1)
+    try:
+        _check(tree, 1)
+    except _Unsound as fault:
+        field = _dotted(reversed(fault.path))
+        raise malformed(fault.complaint.format(field), field) from None
     return tree
 
 
@@ -81,42 +86,37 @@ def rest_of(tree: Tree, known: frozenset[str]) -> bytes:
     return encode({key: value for key, value in tree.items() if key not in known})
 
 
-def _check_object(tree: Mapping[str, object], path: str, depth: int) -> None:
-    for key, value in tree.items():
-        kind = type(value)
-        if kind is not str and kind is not bool:
-            _check(value, kind, (path, key), depth)
+class _Unsound(Exception):
+    """A value that parsers read differently. `path` leads from the value outwards: it is put together only for the
+    few that have to be told of it."""
+
+    def __init__(self, complaint: str) -> None:
+        self.complaint = complaint
+        self.path: list[str | int] = []
 
 
-def _check(value: object, kind: type, place: tuple[str, str | int], depth: int) -> None:
-    if kind is int:
-        if not _LEAST_INTEGER <= value <= _MOST_INTEGER:  # type: ignore[operator]
-            raise malformed(f"Field '{_path(place)}' is an integer of more than 64 bits.", _path(place))
-    elif kind is float:
-        if value in (float("inf"), float("-inf")):
-            raise malformed(f"Field '{_path(place)}' is a number out of range.", _path(place))
-    elif kind is dict or kind is list:
-        if depth == MAX_DEPTH:
-            raise malformed(f"The body is nested deeper than {MAX_DEPTH} levels.", _path(place))
-        if isinstance(value, dict):
-            _check_object(value, _path(place), depth + 1)
-        elif isinstance(value, list):
-            _check_list(value, place, depth + 1)
+def _check(node: dict[str, object] | list[object], depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise _Unsound(f"The body is nested deeper than {MAX_DEPTH} levels.")
+    members = node.items() if isinstance(node, dict) else enumerate(node)
+    for key, value in members:
+        if isinstance(value, str):
+            continue
+        try:
+            if isinstance(value, (dict, list)):
+                _check(value, depth + 1)
+            elif isinstance(value, int):
+                if not _LEAST_INTEGER <= value <= _MOST_INTEGER:
+                    raise _Unsound("Field '{}' is an integer of more than 64 bits.")
+            elif isinstance(value, float) and isinf(value):
+                raise _Unsound("Field '{}' is a number out of range.")
+        except _Unsound as fault:
+            fault.path.append(key)
+            raise
 
 
-def _check_list(items: list[object], place: tuple[str, str | int], depth: int) -> None:
-    path = _path(place)
-    for index, value in enumerate(items):
-        kind = type(value)
-        if kind is not str and kind is not bool:
-            _check(value, kind, (path, index), depth)
-
-
-def _path(place: tuple[str, str | int]) -> str:
-    path, last = place
-    if isinstance(last, int):
-        return f"{path}[{last}]"
-    return f"{path}.{last}" if path else last
+def _dotted(path: Iterable[str | int]) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
 
 
 def _explain(text: str, at: str) -> Malformed:

@@ -27,6 +27,8 @@ def role_name(role: "Role.ValueType") -> bytes:
 
 def spliced(extra_json: bytes) -> bytes:
     """The members of a JSON object, with a comma before them; nothing for an empty one."""
+    if not extra_json:
+        return b""
     members = extra_json.strip()[1:-1].strip()
     return b"," + members if members else b""
 

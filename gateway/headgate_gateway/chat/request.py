@@ -123,15 +123,13 @@ def chat_request(tree: Tree) -> ChatRequest:
     body = typed(tree, _Body)
     spec = GenerationSpec(
         model=body.model,
-        messages=[
-            _message(message, raw, index)
-            for index, (message, raw) in enumerate(zip(body.messages, _trees(tree, "messages"), strict=True))
-        ],
         sampling=_sampling(body),
         max_tokens=body.max_tokens,
         max_completion_tokens=body.max_completion_tokens,
         n=body.n,
     )
+    for index, (message, raw) in enumerate(zip(body.messages, _trees(tree, "messages"), strict=True)):
+        _add_message(spec, message, raw, index)
     if body.tools:
         spec.tools.extend(
             _tool(tool, raw, index)
@@ -172,23 +170,21 @@ def _sampling(body: _Body) -> Sampling:
     return sampling
 
 
-def _message(message: _Message, raw: Tree, index: int) -> Message:
+def _add_message(spec: GenerationSpec, message: _Message, raw: Tree, index: int) -> None:
     role = ROLES.get(message.role)
     if role is None:
         field = f"messages[{index}].role"
         raise malformed(f"Field '{field}' must be one of {', '.join(ROLES)}.", field)
-    made = Message(role=role)
-    if isinstance(message.content, str):
-        made.text = message.content
-    elif message.content is not None:
+    content = message.content
+    made = spec.messages.add(role=role, text=content if isinstance(content, str) else None)
+    if isinstance(content, list):
         at = f"messages[{index}].content"
-        made.parts.extend(part_of(part, f"{at}[{place}]") for place, part in enumerate(message.content))
-    elif role != ROLE_ASSISTANT:
+        made.parts.extend(part_of(part, f"{at}[{place}]") for place, part in enumerate(content))
+    elif content is None and role != ROLE_ASSISTANT:
         field = f"messages[{index}].content"
         raise malformed(f"Field '{field}' is missing.", field)
     if len(raw) > 2:
         _rest_of_message(made, message, raw)
-    return made
 
 
 def _rest_of_message(made: Message, message: _Message, raw: Tree) -> None:
