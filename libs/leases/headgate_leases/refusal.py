@@ -1,12 +1,12 @@
 """What a holder tells its callers about a bucket."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class BucketState:
+class BucketState(NamedTuple):
     """The figures of the limit headers: units the bucket can hold, units left to this process as far as it
-    knows, and when the bucket is full again (Unix milliseconds)."""
+    knows, and when the bucket is full again (Unix milliseconds). A tuple, since every call makes two."""
 
     limit: int
     remaining: int

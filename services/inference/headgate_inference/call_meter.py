@@ -3,7 +3,6 @@ no cancellation can come between its steps."""
 
 import asyncio
 
-from headgate.context.v1 import context_pb2
 from headgate.inference.v1 import inference_pb2 as pb
 from headgate.metering.v1 import metering_pb2
 from headgate.metering.v1.metering_pb2 import Quantities, UsageEvent
@@ -138,21 +137,23 @@ def _intent(call: CallContext, first: Deployment, estimate: Estimate, config_ver
     principal = call.principal
     record = call.record
     price = first.model.price
-    return UsageEvent(
-        call=context_pb2.CallContext(
-            call_id=call.call_id,
-            request_id=call.request_id,
-            account_id="" if principal is None else principal.account_id,
-            principal_id="" if principal is None else principal.id,
-            trace_id=call.trace.trace_id,
-            endpoint=record.endpoint,
-            config_version=config_version,
-            started_at_ms=record.started_ns // 1_000_000,
-        ),
+    intent = UsageEvent(
         requested_model=record.requested_model,
         model=first.model.id,
         provider=first.provider,
         price=price,
         worst_case_nano_usd=worst_case_nano_usd(price, estimate.input_bytes, estimate.most_output),
-        quantities=Quantities(input_tokens=estimate.input_tokens),
     )
+    intent.quantities.input_tokens = estimate.input_tokens
+    # In place: a message given to the constructor is copied.
+    context = intent.call
+    context.call_id = call.call_id
+    context.request_id = call.request_id
+    if principal is not None:
+        context.account_id = principal.account_id
+        context.principal_id = principal.id
+    context.trace_id = call.trace.trace_id
+    context.endpoint = record.endpoint
+    context.config_version = config_version
+    context.started_at_ms = record.started_ns // 1_000_000
+    return intent

@@ -34,12 +34,8 @@ def check_spec(spec: pb.GenerationSpec) -> None:
             invalid(f"'messages[{place}].role' is missing or unknown.", f"messages[{place}].role")
     if spec.HasField("sampling"):
         _check_sampling(spec.sampling)
-    for name, value, given in (
-        ("max_tokens", spec.max_tokens, spec.HasField("max_tokens")),
-        ("max_completion_tokens", spec.max_completion_tokens, spec.HasField("max_completion_tokens")),
-        ("n", spec.n, spec.HasField("n")),
-    ):
-        if given and value < 1:
+    for name in ("max_tokens", "max_completion_tokens", "n"):
+        if spec.HasField(name) and getattr(spec, name) < 1:
             invalid(f"'{name}' must be at least 1.", name)
     if spec.n > _CHOICES:
         invalid(f"'n' must be at most {_CHOICES}.", "n")
