@@ -42,7 +42,7 @@ def test_a_deployment_is_ready_to_be_called() -> None:
     assert deployment.id == "m@a/up"
     assert deployment.chat is not None
     assert str(deployment.chat.url) == "http://h:1/v1/chat/completions"
-    assert deployment.chat.headers["authorization"] == "Bearer key of env:X"
+    assert b"Bearer key of env:X\r\n" in deployment.chat.template.request({}, b"")
     assert (deployment.address, deployment.timers.idle, deployment.timers.connect) == ("h", 1.5, 3.0)
     assert deployment.metadata == {"x-model-provider": "a", "x-model-id": "m", "x-cache": "BYPASS"}
     assert deployment.model.price.version == "flat"

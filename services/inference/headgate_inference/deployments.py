@@ -80,7 +80,7 @@ class DeploymentBuilder:
         try:
             chat, embeddings = self._targets(provider, timers)
         except ValueError:
-            log.warning("provider without usable base_url", provider=provider.name)
+            log.warning("provider without usable base_url or key", provider=provider.name)
             return None
         return Deployment(
             id=f"{model.id}@{provider.name}/{deployment.upstream_id}",

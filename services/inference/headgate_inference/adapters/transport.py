@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from headgate_inference.adapters.http_request import Origin, PostTemplate
@@ -27,7 +26,6 @@ class Target:
     """Where requests to one deployment go; made once when the catalogue changes. `connect_s` is seconds."""
 
     url: URL
-    headers: CIMultiDictProxy[str]
     connect_s: float
     origin: Origin
     template: PostTemplate
@@ -38,7 +36,6 @@ class Target:
         parsed = URL(url)
         return cls(
             url=parsed,
-            headers=CIMultiDictProxy(CIMultiDict(headers)),
             connect_s=connect_s,
             origin=Origin.of(parsed),
             template=PostTemplate(parsed, headers),
