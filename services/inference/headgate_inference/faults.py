@@ -33,7 +33,11 @@ class AttemptFault(Exception):
         one that had this fault as its cause and in it would keep the call until the collector comes."""
         error = self._error
         return HeadgateError(
-            error.reason, error.message, field=error.field, retry_after_ms=error.retry_after_ms
+            error.reason,
+            error.message,
+            field=error.field,
+            retry_after_ms=error.retry_after_ms,
+            details=error.details,
         )
 
     @property
