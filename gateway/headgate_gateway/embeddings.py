@@ -11,8 +11,8 @@ from msgspec import Meta, Struct
 from headgate.inference.v1.inference_pb2 import Embedding, EmbedRequest, EmbedResponse, TokenIds
 from headgate_clients.inference import InferenceClient
 from headgate_gateway.chat.pieces import spliced, to_json
-from headgate_gateway.chat.request import ModelId
 from headgate_gateway.exchange import Exchange
+from headgate_gateway.model_ids import ModelId, check_model_id
 from headgate_gateway.strict_json import Tree, malformed, rest_of, typed
 
 MAX_INPUTS = 2048
@@ -55,6 +55,7 @@ class Embeddings:
 def embeddings_request(tree: Tree) -> EmbeddingsRequest:
     """Translate an embeddings body. Raises Malformed naming the field."""
     body = typed(tree, _Body)
+    check_model_id(body.model)
     request = EmbedRequest(model=body.model, dimensions=body.dimensions, extra_json=rest_of(tree, _BODY))
     _add_input(request, body.input)
     return EmbeddingsRequest(request, body.encoding_format == "base64")

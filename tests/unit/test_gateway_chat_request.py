@@ -13,7 +13,7 @@ from headgate.inference.v1.inference_pb2 import (
     ROLE_USER,
     GenerationSpec,
 )
-from headgate_gateway.chat.request import ChatRequest, chat_request
+from headgate_gateway.chat.request import ChatRequest
 from headgate_gateway.strict_json import Malformed, parse
 
 USER = {"role": "user", "content": "hi"}
@@ -21,11 +21,13 @@ USER = {"role": "user", "content": "hi"}
 
 def read(**fields: object) -> ChatRequest:
     body = {"model": "gpt-4", "messages": [USER], **fields}
-    return chat_request(parse(json.dumps(body).encode()))
+    return ChatRequest(parse(json.dumps(body).encode()))
 
 
 def spec(**fields: object) -> GenerationSpec:
-    return read(**fields).spec
+    made = GenerationSpec()
+    read(**fields).fill(made)
+    return made
 
 
 def test_sampling_fields_arrive_with_their_values_and_absent_ones_stay_absent() -> None:
@@ -43,10 +45,10 @@ def test_sampling_fields_arrive_with_their_values_and_absent_ones_stay_absent() 
 
 
 def test_null_is_the_same_as_absent() -> None:
-    made = read(temperature=None, max_tokens=None, stop=None, tools=None, stream=None, response_format=None)
-    assert not made.spec.sampling.HasField("temperature")
-    assert made.stream is None
-    assert made.spec.extra_json == b""
+    nulls = dict.fromkeys(("temperature", "max_tokens", "stop", "tools", "stream", "response_format"))
+    assert spec(**nulls) == spec()
+    assert not spec(**nulls).HasField("sampling")
+    assert read(**nulls).stream is None
 
 
 @pytest.mark.parametrize(
@@ -158,6 +160,8 @@ def test_usage_in_the_stream_is_asked_for_by_stream_options(wanted: bool | None)
         ({"model": 5}, "model"),
         ({"model": ""}, "model"),
         ({"model": "a\x00b"}, "model"),
+        ({"model": "gpt-4\n"}, "model"),
+        ({"model": "g\u00fc\x7f"}, "model"),
         ({"messages": []}, "messages"),
         ({"messages": {}}, "messages"),
         ({"messages": ["hi"]}, "messages[0]"),
@@ -203,13 +207,13 @@ def test_usage_in_the_stream_is_asked_for_by_stream_options(wanted: bool | None)
 )
 def test_a_wrong_value_is_refused_with_the_name_of_its_field(fields: dict[str, object], field: str) -> None:
     with pytest.raises(Malformed) as caught:
-        read(**fields)
+        spec(**fields)
     assert caught.value.field == field
     assert f"'{field}'" in caught.value.message
 
 
 def test_a_missing_field_is_named() -> None:
     with pytest.raises(Malformed, match=r"^Field 'model' is missing\.$"):
-        chat_request(parse(b"{}"))
+        ChatRequest(parse(b"{}"))
     with pytest.raises(Malformed, match=r"^Field 'messages' is missing\.$"):
-        chat_request(parse(b'{"model":"m"}'))
+        ChatRequest(parse(b'{"model":"m"}'))

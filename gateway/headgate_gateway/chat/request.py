@@ -2,7 +2,6 @@
 them, on every level, so that it reaches the provider (CHAT-24)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -18,14 +17,13 @@ from headgate.inference.v1.inference_pb2 import (
     Message,
     ResponseFormat,
     Role,
-    Sampling,
     Tool,
     ToolCall,
 )
 from headgate_gateway.chat.parts import part_of
+from headgate_gateway.model_ids import ModelId, check_model_id
 from headgate_gateway.strict_json import Tree, encode, malformed, rest_of, typed
 
-ModelId = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
 _Penalty = Annotated[float, Meta(ge=-2, le=2)]
 _Count = Annotated[int, Meta(ge=1, le=2**32 - 1)]
 _Json = dict[str, object]
@@ -107,43 +105,45 @@ _TOOL = frozenset(_Tool.__struct_fields__)
 _TOOL_FUNCTION = frozenset(_ToolFunction.__struct_fields__)
 _FORMAT = frozenset(_Format.__struct_fields__)
 _CALL = frozenset(_ToolCall.__struct_fields__)
+_COUNTS = ("max_tokens", "max_completion_tokens", "n")
+_SAMPLING = (
+    "temperature", "top_p", "presence_penalty", "frequency_penalty", "seed", "logprobs", "top_logprobs",
+)  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A chat body, translated. `stream` is None when the body does not say."""
+    """A chat body. `stream` is None when the body does not say. Raises Malformed naming the field."""
 
-    spec: GenerationSpec
-    stream: bool | None
-    include_usage: bool
+    __slots__ = ("_body", "_tree", "include_usage", "stream")
 
+    def __init__(self, tree: Tree) -> None:
+        body = typed(tree, _Body)
+        check_model_id(body.model)
+        self._body = body
+        self._tree = tree
+        self.stream = body.stream
+        self.include_usage = body.stream_options is not None and bool(body.stream_options.include_usage)
 
-def chat_request(tree: Tree) -> ChatRequest:
-    """Translate a chat body. Raises Malformed naming the field."""
-    body = typed(tree, _Body)
-    spec = GenerationSpec(
-        model=body.model,
-        sampling=_sampling(body),
-        max_tokens=body.max_tokens,
-        max_completion_tokens=body.max_completion_tokens,
-        n=body.n,
-    )
-    for index, (message, raw) in enumerate(zip(body.messages, _trees(tree, "messages"), strict=True)):
-        _add_message(spec, message, raw, index)
-    if body.tools:
-        spec.tools.extend(
-            _tool(tool, raw, index)
-            for index, (tool, raw) in enumerate(zip(body.tools, _trees(tree, "tools"), strict=True))
-        )
-    if body.tool_choice is not None:
-        spec.tool_choice_json = encode(body.tool_choice)
-    if body.response_format is not None:
-        spec.response_format.CopyFrom(_format(body.response_format, tree))
-    extra = rest_of(tree, _BODY)
-    if extra:
-        spec.extra_json = extra
-    usage = body.stream_options is not None and bool(body.stream_options.include_usage)
-    return ChatRequest(spec, body.stream, usage)
+    def fill(self, spec: GenerationSpec) -> None:
+        """Write all of it to an empty `spec`; in place, since a message given to another is copied. Raises Malformed
+        naming the field."""
+        body, tree = self._body, self._tree
+        spec.model = body.model
+        for index, (message, raw) in enumerate(zip(body.messages, _trees(tree, "messages"), strict=True)):
+            _add_message(spec, message, raw, index)
+        _set_sampling(spec, body)
+        if body.tools:
+            spec.tools.extend(
+                _tool(tool, raw, index)
+                for index, (tool, raw) in enumerate(zip(body.tools, _trees(tree, "tools"), strict=True))
+            )
+        if body.tool_choice is not None:
+            spec.tool_choice_json = encode(body.tool_choice)
+        if body.response_format is not None:
+            spec.response_format.CopyFrom(_format(body.response_format, tree))
+        extra = rest_of(tree, _BODY)
+        if extra:
+            spec.extra_json = extra
 
 
 def _trees(tree: Tree, field: str) -> Sequence[Tree]:
@@ -152,22 +152,18 @@ def _trees(tree: Tree, field: str) -> Sequence[Tree]:
     return value if isinstance(value, list) else []
 
 
-def _sampling(body: _Body) -> Sampling:
-    sampling = Sampling(
-        temperature=body.temperature,
-        top_p=body.top_p,
-        presence_penalty=body.presence_penalty,
-        frequency_penalty=body.frequency_penalty,
-        seed=body.seed,
-        logprobs=body.logprobs,
-        top_logprobs=body.top_logprobs,
-    )
+def _set_sampling(spec: GenerationSpec, body: _Body) -> None:
+    for name in _COUNTS:
+        if (count := getattr(body, name)) is not None:
+            setattr(spec, name, count)
+    for name in _SAMPLING:
+        if (value := getattr(body, name)) is not None:
+            setattr(spec.sampling, name, value)
     if isinstance(body.stop, str):
-        sampling.stop.append(body.stop)
-        sampling.stop_is_string = True
+        spec.sampling.stop.append(body.stop)
+        spec.sampling.stop_is_string = True
     elif body.stop:
-        sampling.stop.extend(body.stop)
-    return sampling
+        spec.sampling.stop.extend(body.stop)
 
 
 def _add_message(spec: GenerationSpec, message: _Message, raw: Tree, index: int) -> None:
