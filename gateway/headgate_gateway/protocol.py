@@ -1,5 +1,4 @@
-"""uvicorn's HTTP/1.1 protocol with the limits it lacks (decisions.md 32): size and time of the head, silence in the
-body, a Host, clients that do not read, faults in our own envelope, and word to the handler when the client goes."""
+"""uvicorn's HTTP/1.1 protocol with the limits it lacks (decisions.md 32), and word when the client goes."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from uvicorn.server import ServerState
 from headgate_gateway.dispatch import REFUSAL
 from headgate_gateway.exchange import DISCONNECT_CALLBACK
 from headgate_gateway.limits import MAX_IGNORED_BYTES, NOT_HTTP, TOO_SLOW, UPGRADE, Limits, Phase
+from headgate_gateway.reply import Reply
 from headgate_gateway.strict_json import malformed
 
 Refuse = Callable[[str, str], bytes]
@@ -100,7 +100,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
-        super()._start_asgi_task(cycle, app)
+        super()._start_asgi_task(cycle, lambda scope, receive, _: app(scope, receive, Reply(cycle).send))
 
     def _break(self, message: str) -> None:
         """Read no more. A request that is whole keeps its reply; one that broke off gets this one instead."""
