@@ -1,6 +1,8 @@
 """Whatever a request meets, its reply has the ids, the limits and one envelope; what a service is told of it holds
 nothing a client could forge."""
 
+import asyncio
+import gc
 import json
 import re
 from collections.abc import AsyncIterator, Mapping
@@ -404,6 +406,37 @@ class TestLanguages:
             on = await multilingual.get("/v1/nope", headers=german)
         assert on.headers["content-language"] == "de"
         assert envelope(on)["message"] != envelope(off)["message"]
+
+
+class TestGarbage:
+    async def test_a_request_leaves_nothing_for_the_garbage_collector(self, front: Front) -> None:
+        app = build(
+            GatewaySettings(), Clients.over(front.channel), front.records.append, lambda: front.failing
+        )
+        body = {"type": "http.request", "body": json.dumps(CHAT).encode(), "more_body": False}
+
+        async def receive() -> Mapping[str, object]:
+            return body
+
+        async def send(message: Mapping[str, object]) -> None:
+            pass
+
+        async def request() -> None:
+            scope = {
+                "type": "http", "method": "POST", "path": "/v1/chat/completions", "query_string": b"",
+                "headers": [(b"content-type", b"application/json")], "client": ("198.51.100.7", 5),
+            }  # fmt: skip
+            await asyncio.create_task(app(scope, receive, send))  # type: ignore[arg-type]
+
+        await request()
+        gc.collect()
+        gc.disable()
+        try:
+            await request()
+            assert gc.collect() == 0
+        finally:
+            gc.enable()
+        assert [record.http_status for record in front.records] == [200, 200]
 
 
 class TestRecordsAndHealth:

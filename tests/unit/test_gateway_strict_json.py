@@ -41,6 +41,9 @@ DEEP_33 = b'{"a":' * 32 + b"[]" + b"}" * 32
         (b'{"a":' + b"9" * 5000 + b"}", "out of range", None),
         (DEEP_33, "nested deeper", ".".join("a" * 32)),
         (b"[" * 100_000, "not valid JSON", None),
+        (b'{"a":[' + b"1," * 1_000_000 + b"1]}", "too many values", None),
+        (b'{"a":[' + b"[[]]," * 400_000 + b"1]}", "too many values", None),
+        (b'{"a":[' + b'{"":1},' * 600_000 + b"1]}", "too many values", None),
     ],
 )
 def test_what_parsers_disagree_on_is_refused(body: bytes, word: str, field: str | None) -> None:
@@ -62,6 +65,11 @@ def test_a_good_body_comes_through_unchanged(tree: dict[str, object]) -> None:
     assert parse(json.dumps(tree).encode()) == tree
     assert parse(json.dumps(tree, ensure_ascii=False).encode()) == tree
     assert json.loads(encode(tree)) == tree
+
+
+def test_a_large_body_of_few_values_comes_through() -> None:
+    body = {"text": "a, b " * 300_000, "ids": list(range(300_000))}
+    assert parse(json.dumps(body).encode()) == body
 
 
 def test_32_levels_are_allowed() -> None:
