@@ -5,12 +5,9 @@ import gzip
 import socket
 import struct
 import zlib
-from collections.abc import AsyncIterator
 
 import pytest
-import uvloop
 
-from headgate_clock import SystemClock
 from headgate_inference.adapters.http_client import HttpTransport
 from headgate_inference.adapters.transport import Disconnected, Target, TransportError, Unreachable
 from headgate_testing.raw_server import Handle, RawPeer, RawServer
@@ -30,33 +27,7 @@ CHUNKED = (
 CLOSED = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n" + BODY
 
 
-@pytest.fixture(
-    params=[asyncio.DefaultEventLoopPolicy(), uvloop.EventLoopPolicy()],
-    ids=["asyncio", "uvloop"],
-    scope="module",
-)
-def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
-    policy: asyncio.AbstractEventLoopPolicy = request.param
-    return policy
-
-
-def end_everything() -> None:
-    """A test that waits for what never comes fails."""
-    for task in asyncio.all_tasks():
-        task.cancel()
-
-
-@pytest.fixture(autouse=True)
-async def transport() -> AsyncIterator[HttpTransport]:
-    """No test takes long, and none leaves an exception to the loop."""
-    stray: list[dict[str, object]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: stray.append(context))
-    made = HttpTransport(SystemClock())
-    late = asyncio.get_running_loop().call_later(20, end_everything)
-    yield made
-    await made.close()
-    late.cancel()
-    assert stray == []
+pytestmark = pytest.mark.usefixtures("transport")
 
 
 def target_of(server: RawServer) -> Target:
