@@ -21,7 +21,7 @@ lint: .venv/dev  ## Style and format.
 
 types: .venv/dev  ## Strict types.
 	@$(BIN)/mypy libs services gateway scripts
-	@$(BIN)/mypy tests --allow-untyped-defs --allow-incomplete-defs --allow-untyped-calls --no-warn-unused-ignores
+	@$(BIN)/mypy tests --explicit-package-bases --allow-untyped-defs --allow-incomplete-defs --allow-untyped-calls --no-warn-unused-ignores
 
 protos: .venv/dev  ## Stubs under libs/protos from proto/.
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/protos.py
