@@ -13,7 +13,7 @@ run: .venv/run  ## Start the suite in the foreground (Ctrl-C ends it).
 	@$(BIN)/headgate up
 
 test: .venv/dev  ## Every test that needs no server of its own.
-	@$(BIN)/python -m pytest -m "not faults" -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -m "not faults and not servers and not shapes" -n 2 --dist loadfile
 
 lint: .venv/dev  ## Style and format.
 	@$(BIN)/ruff check $(CODE)

@@ -59,14 +59,14 @@ def build_server(settings: GatewaySettings, gateway: Gateway, *, reuse_port: boo
         header_timeout=settings.header_timeout,
         body_timeout=settings.body_timeout,
         write_timeout=settings.write_timeout,
+        idle_timeout=settings.idle_timeout,
     )
     return GatewayServer(
-        gateway,
+        gateway.serve,
         Refusals(gateway.edge),
         settings.http.host,
         settings.http.port,
         limits=limits,
-        idle_timeout=settings.idle_timeout,
         reuse_port=reuse_port,
     )
 

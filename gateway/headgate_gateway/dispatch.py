@@ -12,16 +12,15 @@ from starlette.types import Receive, Scope, Send
 
 from headgate.inference.v1.inference_pb2 import CheckCallerRequest
 from headgate_clients.inference import InferenceClient
-from headgate_gateway.exchange import ClientGone, Edge, Exchange
+from headgate_gateway.asgi import AsgiWire
+from headgate_gateway.exchange import Edge, Exchange
 from headgate_gateway.strict_json import Malformed
+from headgate_gateway.wire import ClientGone, Wire
 from headgate_rpc.errors import HeadgateError, Reason, internal_error
 
 log = structlog.get_logger()
 
 Handler = Callable[[Exchange], Awaitable[None]]
-
-# Set by the server class for a request whose head breaks a limit.
-REFUSAL = "headgate.refusal"
 
 # Statuses that say more of the caller than of the request.
 _OF_THE_CALLER = frozenset({401, 403, 429})
@@ -58,7 +57,7 @@ class Route:
 
 
 class Gateway:
-    """The ASGI application: routes with a fixed path by one dict look-up, the others by pattern in order."""
+    """The application: routes with a fixed path by one dict look-up, the others by pattern in order."""
 
     def __init__(self, edge: Edge, inference: InferenceClient, routes: Sequence[Route]) -> None:
         self.edge = edge
@@ -69,26 +68,27 @@ class Gateway:
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        exchange = Exchange(self.edge, scope, receive, send)
-        task = asyncio.current_task()
-        exchange.watch_client(task)
+        """The same as an ASGI application, for servers other than our own."""
+        if scope["type"] == "http":
+            await self.serve(AsgiWire(scope, receive, send))
+
+    async def serve(self, wire: Wire) -> None:
+        """Answer one request."""
+        exchange = Exchange(self.edge, wire)
         try:
-            await self._serve(exchange)
-        except ClientGone:
-            exchange.gone = True
-        except asyncio.CancelledError:
-            if not exchange.gone:
+            await self._answer(exchange)
+        except (ClientGone, asyncio.CancelledError):
+            if not wire.gone:
                 raise
-            if task is not None:
-                task.uncancel()
         finally:
             exchange.finish()
 
-    async def _serve(self, exchange: Exchange) -> None:
+    async def _answer(self, exchange: Exchange) -> None:
         try:
-            await self._run(exchange)
+            try:
+                await self._handler(exchange)(exchange)
+            except Malformed as error:
+                raise await self._after_check(exchange, error) from None
         except HeadgateError as error:
             await exchange.fail(error)
         except ClientGone:
@@ -97,20 +97,13 @@ class Gateway:
             log.exception(
                 "unhandled fault", request_id=exchange.record.request_id, route=exchange.record.route
             )
-            if exchange.started:
-                raise
-            await exchange.fail(internal_error())
-
-    async def _run(self, exchange: Exchange) -> None:
-        try:
-            await self._handler(exchange)(exchange)
-        except Malformed as error:
-            raise await self._after_check(exchange, error) from None
+            if not exchange.wire.started:  # else the listener ends what is half a reply
+                await exchange.fail(internal_error())
 
     def _handler(self, exchange: Exchange) -> Handler:
-        refusal = exchange.scope.get(REFUSAL)
-        if isinstance(refusal, HeadgateError):
-            return _Refuse(refusal, {"connection": "close"})
+        wire = exchange.wire
+        if wire.refusal is not None:
+            return _Refuse(wire.refusal, {"connection": "close"})
         route = self._find(exchange)
         if route is None:
             return _Refuse(HeadgateError(Reason.NOT_FOUND, "This path does not exist."))
@@ -122,12 +115,12 @@ class Gateway:
         if handler is None:
             error = HeadgateError(Reason.METHOD_NOT_ALLOWED, "This path does not take this method.")
             return _Refuse(error, {"allow": route.allow})
-        if exchange.scope["query_string"] and not route.public:
-            _check_query(exchange)
+        if wire.query and not route.public:
+            _check_query(wire.query)
         return handler
 
     def _find(self, exchange: Exchange) -> Route | None:
-        path = exchange.scope["path"]
+        path = exchange.wire.path
         route = self._fixed.get(path)
         if route is not None:
             return route
@@ -163,10 +156,9 @@ class _Refuse:
         await exchange.fail(self._error, self._headers)
 
 
-def _check_query(exchange: Exchange) -> None:
+def _check_query(query: bytes) -> None:
     """Raises Malformed for a credential in the query string: it would end in access logs (AUTH-17)."""
-    query = exchange.scope["query_string"].decode("latin-1")
-    for name, value in parse_qsl(query, keep_blank_values=True):
+    for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
         if name.lower() in _CREDENTIAL_NAMES or value.startswith("sk-hg-"):
             raise Malformed(
                 Reason.INVALID_CREDENTIALS,

@@ -1,47 +1,38 @@
 """One HTTP request on its way to a reply: what of its headers goes on as call metadata, its body, its answer."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-
-from starlette.types import Receive, Scope, Send
+from functools import lru_cache
 
 from headgate_clock import Clock, uuid7
 from headgate_gateway.addresses import Network, client_address
 from headgate_gateway.envelope import error_reply
 from headgate_gateway.languages import choose_language
 from headgate_gateway.strict_json import Tree, parse
+from headgate_gateway.wire import Wire
 from headgate_rpc.call import request_id_or_new
 from headgate_rpc.channel import Options
 from headgate_rpc.errors import HeadgateError, Reason, cancelled
+from headgate_rpc.origin import Origin
 from headgate_telemetry.record import EdgeRecord
-from headgate_telemetry.trace import continue_trace, format_traceparent
+from headgate_telemetry.trace import continue_trace
 
 API_VERSION = "1"
 JSON = "application/json"
-DISCONNECT_CALLBACK = "headgate.on_disconnect"
 
-Headers = list[tuple[bytes, bytes]]
-
-# The only request headers that are looked at; nothing else of a client can get behind the gateway.
-_READ = frozenset(
-    {
-        b"accept-language", b"authorization", b"content-encoding", b"content-length", b"content-type", b"expect",
-        b"traceparent", b"x-api-key", b"x-cache-mode", b"x-forwarded-for", b"x-request-id",
-    }
-)  # fmt: skip
-_FIXED = {b"server": b"headgate", b"x-api-version": API_VERSION.encode()}
-_PRIVATE = {**_FIXED, b"vary": b"Authorization"}
+_PUBLIC = {"server": "headgate", "x-api-version": API_VERSION}
+_PRIVATE = {**_PUBLIC, "vary": "Authorization"}
+# Of a client's header fields, besides its ids, only these get behind the gateway.
 _FORWARDED = (
     (b"authorization", "authorization"),
     (b"x-api-key", "x-api-key"),
     (b"x-cache-mode", "x-cache-mode"),
 )
-
-
-class ClientGone(Exception):
-    """The client went away before its request was read."""
+# Of a service's metadata these become header fields, and all that begins with `x-`.
+_PASSED = frozenset({"retry-after", "allow", "connection", "www-authenticate", "content-language"})
+# What a body in JSON usually says of itself.
+_PLAIN_JSON = frozenset({b"application/json", b"application/json; charset=utf-8"})
 
 
 EdgeObserver = Callable[[EdgeRecord], None]
@@ -62,27 +53,21 @@ class Exchange:
     """A request and the one reply it gets. `route` is the path's template, empty until it is known."""
 
     __slots__ = (
-        "_edge", "_receive", "_send", "_started", "_task", "body_unread", "call_id", "gone", "headers",
-        "parameters", "public", "rate_class", "record", "scope", "started",
+        "_edge", "_started", "body_unread", "call_id", "parameters", "public", "rate_class",
+        "record", "wire",
     )  # fmt: skip
 
-    def __init__(self, edge: Edge, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, edge: Edge, wire: Wire) -> None:
         self._edge = edge
-        self._receive = receive
-        self._send = send
         self._started = time.perf_counter()
-        self._task: asyncio.Task[object] | None = None
-        self.scope = scope
-        self.headers = _read(scope["headers"])
+        self.wire = wire
         self.call_id = uuid7(edge.clock)
         self.parameters: Mapping[str, str] = {}
         self.rate_class = ""
         self.public = False
-        self.started = False
-        self.gone = False
         self.body_unread = True
         self.record = EdgeRecord(
-            method=scope["method"],
+            method=wire.method,
             route="",
             request_id=request_id_or_new(self.header(b"x-request-id"), self.call_id),
             trace=continue_trace(self.header(b"traceparent")),
@@ -91,34 +76,29 @@ class Exchange:
         )
 
     def header(self, name: bytes) -> str:
-        """A request header as ASCII text, empty when absent; repeated ones are joined, so that two credentials are
-        no credential."""
-        value = self.headers.get(name)
+        """A request header as ASCII text, empty when absent."""
+        value = self.wire.fields.get(name)
         return value.decode("ascii", "backslashreplace").replace("\t", " ") if value else ""
 
     def _client(self) -> str:
-        client = self.scope.get("client")
-        return client_address(
-            client[0] if client else "", self.header(b"x-forwarded-for"), self._edge.proxies
-        )
+        address, proxies = self.wire.client_address, self._edge.proxies
+        return client_address(address, self.header(b"x-forwarded-for"), proxies) if proxies else address
 
     # Towards the services.
 
     def options(self, timeout: float | None = None) -> Options:
         """Metadata for the call this request becomes; `timeout` in seconds. Whoever is called writes the log line."""
-        record = self.record
+        record, fields = self.record, self.wire.fields
         record.reached_service = True
-        metadata = {
-            "x-request-id": record.request_id,
-            "traceparent": format_traceparent(record.trace),
-            "x-headgate-call-id": self.call_id,
-            "x-headgate-client-ip": record.client_address,
-            "x-headgate-endpoint": f"{record.method} {record.route}",
-        }
-        for name, key in _FORWARDED:
-            if name in self.headers:
-                metadata[key] = self.header(name)
-        return Options(metadata, timeout)
+        origin = Origin(
+            record.request_id,
+            self.call_id,
+            record.trace,
+            record.client_address,
+            f"{record.method} {record.route}",
+        )
+        metadata = {key: self.header(name) for name, key in _FORWARDED if name in fields}
+        return Options(metadata, timeout, origin)
 
     # From the client.
 
@@ -129,28 +109,30 @@ class Exchange:
         return parse(await self._body(limit))
 
     def _check_content(self) -> None:
-        if self.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        fields = self.wire.fields
+        if fields.get(b"content-encoding", b"identity").lower() != b"identity":
             raise HeadgateError(Reason.UNSUPPORTED_MEDIA_TYPE, "Compressed bodies are not accepted.")
-        kind, _, parameters = self.header(b"content-type").lower().partition(";")
-        charset = parameters.replace(" ", "").replace('"', "")
-        if kind.strip() != JSON or (charset.startswith("charset=") and charset != "charset=utf-8"):
+        if fields.get(b"content-type") not in _PLAIN_JSON and not _is_json(self.header(b"content-type")):
             raise HeadgateError(Reason.UNSUPPORTED_MEDIA_TYPE, f"Content-Type must be {JSON}, in UTF-8.")
 
     async def _body(self, limit: int) -> bytes:
-        announced = self.headers.get(b"content-length", b"")
+        announced = self.wire.fields.get(b"content-length", b"")
         self._check_size(int(announced) if announced.isdigit() else 0, limit)
-        pieces: list[bytes] = []
-        size = 0
-        while True:
-            message = await self._receive()
-            if message["type"] != "http.request":
-                raise ClientGone
-            pieces.append(message.get("body", b""))
-            size += len(pieces[-1])
+        body, more = await self.wire.read()
+        self._check_size(len(body), limit)
+        if more:
+            body = await self._rest(body, limit)
+        self.body_unread = False
+        return body
+
+    async def _rest(self, first: bytes, limit: int) -> bytes:
+        pieces, size, more = [first], len(first), True
+        while more:
+            piece, more = await self.wire.read()
+            pieces.append(piece)
+            size += len(piece)
             self._check_size(size, limit)
-            if not message.get("more_body", False):
-                self.body_unread = False
-                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return b"".join(pieces)
 
     @staticmethod
     def _check_size(size: int, limit: int) -> None:
@@ -163,86 +145,66 @@ class Exchange:
         self, body: bytes, metadata: Mapping[str, str], status: int = 200, content_type: str = JSON
     ) -> None:
         """Send the whole reply. `metadata` is the service's; its `x-…` entries become headers."""
-        headers = self._headers(metadata, content_type)
-        headers.append((b"content-length", b"%d" % len(body)))
-        await self._start(status, headers)
-        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        self.record.http_status = status
+        await self.wire.reply(status, self._fields(metadata, content_type), body)
 
     async def open_events(self, metadata: Mapping[str, str]) -> Callable[[bytes, bool], Awaitable[None]]:
         """Send the headers of a stream of server-sent events. Returns what sends a piece of its body; the second
         argument says whether more will come."""
-        headers = self._headers(metadata, "text/event-stream")
-        headers += [(b"cache-control", b"no-cache, no-store, private"), (b"x-accel-buffering", b"no")]
-        await self._start(200, headers)
-        send = self._send
-
-        async def piece(data: bytes, more: bool) -> None:
-            await send({"type": "http.response.body", "body": data, "more_body": more})
-
-        return piece
+        fields = self._fields(metadata, "text/event-stream")
+        fields["cache-control"] = "no-cache, no-store, private"
+        fields["x-accel-buffering"] = "no"
+        self.record.http_status = 200
+        await self.wire.open(200, fields)
+        return self.wire.piece
 
     async def fail(self, error: HeadgateError, extra: Mapping[str, str] | None = None) -> None:
         """Send the error's envelope."""
         language = choose_language(self.header(b"accept-language")) if self._edge.languages else ""
         reply = error_reply(error, language)
         self.record.reason = error.reason.value
+        if error.reason is Reason.SERVICE_UNAVAILABLE and not error.metadata:
+            # Trouble on the way to a service, not its answer: none writes the log line.
+            self.record.reached_service = False
         await self.answer(reply.body, {**reply.headers, **(extra or {})}, reply.status)
 
     def failed(self, error: HeadgateError) -> None:
         """Note an error that was told within a stream."""
         self.record.reason = error.reason.value
 
-    async def _start(self, status: int, headers: Headers) -> None:
-        self.started = True
-        self.record.http_status = status
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
-
-    def _headers(self, metadata: Mapping[str, str], content_type: str) -> Headers:
-        shown = dict(_FIXED if self.public else _PRIVATE)
-        shown[b"content-type"] = content_type.encode()
+    def _fields(self, metadata: Mapping[str, str], content_type: str) -> dict[str, str]:
+        fields = dict(_PUBLIC if self.public else _PRIVATE)
+        fields["content-type"] = content_type
         if content_type is JSON and not self.public:
-            shown[b"cache-control"] = b"private, no-store"
-        shown[b"x-request-id"] = self.record.request_id.encode()
-        shown[b"x-call-id"] = self.call_id.encode()
-        shown[b"x-response-time-ms"] = b"%d" % ((time.perf_counter() - self._started) * 1000)
-        if self.body_unread and b"expect" in self.headers:
+            fields["cache-control"] = "private, no-store"
+        fields["x-request-id"] = self.record.request_id
+        fields["x-call-id"] = self.call_id
+        fields["x-response-time-ms"] = str(int((time.perf_counter() - self._started) * 1000))
+        if self.body_unread and b"expect" in self.wire.fields:
             # The client was not told to go on, so what it sends next need not be the body that was announced.
-            shown[b"connection"] = b"close"
-        for name, value in metadata.items():
-            if name.startswith("x-") or name in _PASSED:
-                shown[name.encode()] = value.encode("ascii", "replace")
-        return list(shown.items())
+            fields["connection"] = "close"
+        for name in _shown(tuple(metadata)):
+            fields[name] = metadata[name]
+        return fields
 
     # The end.
 
-    def watch_client(self, task: "asyncio.Task[object] | None") -> None:
-        """Cancel `task` as soon as the server sees that the client has gone."""
-        self._task = task
-        self.scope[DISCONNECT_CALLBACK] = self.client_gone
-
-    def client_gone(self) -> None:
-        """The client will not read any more."""
-        self.gone = True
-        if self._task is not None:
-            self._task.cancel()
-
     def finish(self) -> None:
-        """Hand in the record, and let go of what would keep the request alive until the next garbage collection."""
-        self.scope.pop(DISCONNECT_CALLBACK, None)
-        self._task = None
-        if self.gone:
+        """Hand in the record."""
+        if self.wire.gone:
             self.record.http_status = cancelled().condition.http
             self.record.reason = Reason.CANCELLED.value
         self.record.ended_ns = time.time_ns()
         self._edge.observer(self.record)
 
 
-_PASSED = frozenset({"retry-after", "allow", "connection", "www-authenticate", "content-language"})
+def _is_json(content_type: str) -> bool:
+    kind, _, parameters = content_type.lower().partition(";")
+    charset = parameters.replace(" ", "").replace('"', "")
+    return kind.strip() == JSON and (not charset.startswith("charset=") or charset == "charset=utf-8")
 
 
-def _read(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    found: dict[bytes, bytes] = {}
-    for name, value in headers:
-        if name in _READ:
-            found[name] = found[name] + b", " + value if name in found else value
-    return found
+@lru_cache(256)
+def _shown(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of a reply's metadata that become header fields: there are few different sets of names."""
+    return tuple(name for name in names if name.startswith("x-") or name in _PASSED)

@@ -30,6 +30,7 @@ class Limits:
     header_timeout: float
     body_timeout: float
     write_timeout: float
+    idle_timeout: float
 
     @property
     def headers_too_large(self) -> str:

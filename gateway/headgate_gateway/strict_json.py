@@ -107,17 +107,17 @@ class _Unsound(Exception):
 def _check(node: dict[str, object] | list[object], depth: int) -> None:
     if depth > MAX_DEPTH:
         raise _Unsound(f"The body is nested deeper than {MAX_DEPTH} levels.")
-    members = node.items() if isinstance(node, dict) else enumerate(node)
+    members = node.items() if type(node) is dict else enumerate(node)
     for key, value in members:
-        if isinstance(value, str):
+        if type(value) is str:
             continue
         try:
-            if isinstance(value, (dict, list)):
+            if type(value) is dict or type(value) is list:
                 _check(value, depth + 1)
-            elif isinstance(value, int):
+            elif type(value) is int:
                 if not _LEAST_INTEGER <= value <= _MOST_INTEGER:
                     raise _Unsound("Field '{}' is an integer of more than 64 bits.")
-            elif isinstance(value, float) and isinf(value):
+            elif type(value) is float and isinf(value):
                 raise _Unsound("Field '{}' is a number out of range.")
         except _Unsound as fault:
             fault.path.append(key)

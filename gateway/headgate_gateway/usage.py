@@ -19,7 +19,7 @@ class Usage:
 
     async def get(self, exchange: Exchange) -> None:
         """Sums of a period, by default this calendar month; `start` and `end` are days or timestamps, inclusive."""
-        query = dict(parse_qsl(exchange.scope["query_string"].decode("latin-1")))
+        query = dict(parse_qsl(exchange.wire.query.decode("latin-1")))
         request = GetUsageRequest(
             start_ms=parse_start(query["start"], "start") if "start" in query else 0,
             end_ms=parse_end(query["end"], "end") if "end" in query else 0,

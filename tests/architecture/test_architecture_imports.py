@@ -73,6 +73,13 @@ def test_every_package_is_in_the_wheel_and_typed() -> None:
         assert (package / "py.typed").exists()
 
 
+def test_every_service_can_run_alone_and_says_how_it_is_hosted() -> None:
+    for package in [*ROOT.glob("services/*/headgate_*"), ROOT / "gateway/headgate_gateway"]:
+        entry = package / "__main__.py"
+        assert entry.exists() and len(entry.read_text().splitlines()) < 20
+        assert package.name == "headgate_suite" or (package / "hosted.py").exists()
+
+
 def test_every_module_says_what_it_is() -> None:
     silent = [
         m for m in modules() if m.read_text().strip() and ast.get_docstring(ast.parse(m.read_text())) is None

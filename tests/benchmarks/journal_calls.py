@@ -20,6 +20,7 @@ from headgate.registry.v1.registry_pb2 import Price
 from headgate_clock import SystemClock, uuid7
 from headgate_journal import Journal, JournalLimits, MeteredCall, Settlement, Shipper
 from headgate_journal.files import MappedFile
+from headgate_money import TokenCounts
 
 PRICE = Price(version="v1", input_pico_usd=150_000, output_pico_usd=600_000)
 CLOCK = SystemClock()
@@ -70,9 +71,9 @@ class Chats:
         )
 
 
-def one_call(journal: Journal, intent: UsageEvent, quantities: Quantities) -> None:
+def one_call(journal: Journal, intent: UsageEvent, counts: TokenCounts) -> None:
     """A whole reply: no progress in between."""
-    settlement = Settlement(OUTCOME_COMPLETED, quantities, "gpt-4o-mini", "openai", latency_ms=12, attempts=1)
+    settlement = Settlement(OUTCOME_COMPLETED, counts, "gpt-4o-mini", "openai", latency_ms=12, attempts=1)
     MeteredCall(journal, intent).settle(settlement)
 
 
@@ -93,9 +94,9 @@ async def metered(folder: Path, count: int, per_tick: int, tick_s: float) -> flo
     journal = Journal.open(folder, clock=CLOCK, limits=JournalLimits(reserve_bytes=0), open_file=CountingFile)
     shipper = Shipper(journal, nowhere, CLOCK)
     task = asyncio.create_task(shipper.run())
-    quantities = Quantities(input_tokens=100, output_tokens=20)
+    counts = TokenCounts(100, 20)
     CountingFile.syncs = 0
-    cpu = await paced(count, per_tick, tick_s, lambda intent: one_call(journal, intent, quantities))
+    cpu = await paced(count, per_tick, tick_s, lambda intent: one_call(journal, intent, counts))
     rest = time.process_time()
     await shipper.flush()
     rest = time.process_time() - rest

@@ -121,6 +121,7 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     secret = Secret("part-of-the-suite")
     server = RpcServer(host, "127.0.0.1:0", ServerOptions(suite_secret=secret))
     await server.start()
+    await server.set_serving(True)
     channel = GrpcChannel(f"127.0.0.1:{server.port}", secret)
     yield World(probe, door, channel)
     await channel.close()
@@ -189,6 +190,16 @@ async def test_a_deadline_ends_a_call_at_both_ends(world: World, model: str) -> 
     await asyncio.wait_for(world.door.finish.wait(), 5)
     (error,) = world.door.finished_with
     assert error is not None and error.reason is Reason.DEADLINE_EXCEEDED
+
+
+async def test_the_servicer_knows_how_long_its_caller_waits(world: World) -> None:
+    await world.client.generate(generate("m"), Options(timeout=30))
+    reply = await world.client.stream_generate(stream("m"), Options(timeout=30))
+    await reply.aclose()
+    for call in world.probe.calls:
+        remaining = call.time_remaining()
+        # On the wire gRPC rounds a deadline up, by less than a hundredth.
+        assert remaining is not None and 20 < remaining <= 30.3
 
 
 async def test_a_deadline_ends_a_stream_at_both_ends(world: World) -> None:
@@ -273,6 +284,7 @@ async def test_an_outsider_cannot_pass_for_a_part_of_the_suite() -> None:
     host.add(SERVICE, probe)
     server = RpcServer(host, "127.0.0.1:0", ServerOptions(suite_secret=Secret("right")))
     await server.start()
+    await server.set_serving(True)
     make: list[Callable[[], GrpcChannel]] = [
         lambda: GrpcChannel(f"127.0.0.1:{server.port}"),
         lambda: GrpcChannel(f"127.0.0.1:{server.port}", Secret("wrong")),

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from headgate_testing.suite import Suite
+from headgate_testing.suite import AnySuite, Suite
 
 
 def headgate(
@@ -21,9 +21,8 @@ def headgate(
     )  # fmt: skip
 
 
-@pytest.fixture
-def reach(suite: Suite) -> dict[str, str]:
-    return {"HEADGATE_GRPC": suite.grpc, "HEADGATE_DATA": str(suite.folder / "data")}
+def reach(suite: AnySuite, service: str) -> dict[str, str]:
+    return {"HEADGATE_GRPC": suite.address(service), "HEADGATE_API_KEY": suite.key}
 
 
 def one_line(done: "subprocess.CompletedProcess[str]") -> str:
@@ -38,18 +37,19 @@ def test_help_names_every_command(tmp_path: Path) -> None:
     assert all(command in text for command in ("up", "check", "keys", "chat"))
 
 
-def test_a_key_is_made_used_listed_and_revoked(suite: Suite, reach: dict[str, str], tmp_path: Path) -> None:
+def test_a_key_is_made_used_listed_and_revoked(suite: AnySuite, tmp_path: Path) -> None:
+    auth = reach(suite, "auth")
     made = headgate(
-        "keys", "create", "cli", "--scope", "models:read", "--days", "3", cwd=tmp_path, variables=reach
+        "keys", "create", "cli", "--scope", "models:read", "--days", "3", cwd=tmp_path, variables=auth
     )
     key = made.stdout.strip()
     assert key.startswith("sk-hg-"), made.stderr
     headers = {"authorization": f"Bearer {key}"}
     assert httpx2.get(f"{suite.url}/v1/models", headers=headers).status_code == 200
-    rows = headgate("keys", "list", cwd=tmp_path, variables=reach).stdout.splitlines()
+    rows = headgate("keys", "list", cwd=tmp_path, variables=auth).stdout.splitlines()
     row = next(row.split() for row in rows if key.startswith(row.split()[1] + "_"))
     assert row[3] == "active" and row[4] == "enterprise" and key not in "".join(rows)
-    assert "revoked" in headgate("keys", "revoke", row[0], cwd=tmp_path, variables=reach).stdout
+    assert "revoked" in headgate("keys", "revoke", row[0], cwd=tmp_path, variables=auth).stdout
     assert httpx2.get(f"{suite.url}/v1/models", headers=headers).status_code == 401
 
 
@@ -57,21 +57,22 @@ def test_a_generated_key_can_be_the_bootstrap_key(tmp_path: Path) -> None:
     assert headgate("keys", "generate", cwd=tmp_path).stdout.startswith("sk-hg-")
 
 
-def test_a_conversation_is_streamed(reach: dict[str, str], tmp_path: Path) -> None:
+def test_a_conversation_is_streamed(suite: AnySuite, tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text(
         "The ferry leaves at seven. Tickets cost four crowns. Dogs travel free."
     )
     done = headgate(
-        "chat", "local-extractive", "--file", "note.txt", cwd=tmp_path, variables=reach,
+        "chat", "local-extractive", "--file", "note.txt", cwd=tmp_path, variables=reach(suite, "inference"),
         text="What does a ticket cost?\nDo dogs pay?\n",
     )  # fmt: skip
     assert "four crowns" in done.stdout and "free" in done.stdout
 
 
 def test_an_unknown_model_is_one_sentence_and_the_conversation_goes_on(
-    reach: dict[str, str], tmp_path: Path
+    suite: AnySuite, tmp_path: Path
 ) -> None:
-    done = headgate("chat", "nothing", cwd=tmp_path, variables=reach, text="Hello?\n")
+    inference = reach(suite, "inference")
+    done = headgate("chat", "nothing", cwd=tmp_path, variables=inference, text="Hello?\n")
     assert done.returncode == 0 and "nothing" in done.stderr and "Traceback" not in done.stderr
 
 
@@ -93,6 +94,7 @@ def test_a_taken_port_is_one_line_that_names_the_variable(tmp_path: Path, variab
     assert variable in line and address in line
 
 
+@pytest.mark.parametrize("suite", ["one"], indirect=True)
 def test_a_locked_data_folder_is_one_line(suite: Suite, tmp_path: Path) -> None:
     free = dict.fromkeys(("HEADGATE_HTTP", "HEADGATE_GRPC", "HEADGATE_OPS"), "127.0.0.1:0")
     done = headgate("up", cwd=tmp_path, variables={**free, "HEADGATE_DATA": str(suite.folder / "data")})

@@ -25,13 +25,14 @@ from headgate.inference.v1.inference_pb2_grpc import InferenceServiceStub
 from headgate.metering.v1.metering_pb2 import AcquireLeasesRequest
 from headgate.metering.v1.metering_pb2_grpc import MeteringServiceStub
 from headgate_testing.provider import Script, ScriptedProvider
-from headgate_testing.suite import Suite
+from headgate_testing.shapes import SERVICES
+from headgate_testing.suite import AnySuite
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def channel(suite: Suite) -> AsyncIterator[grpc.aio.Channel]:
+async def channel(suite: AnySuite) -> AsyncIterator[grpc.aio.Channel]:
     async with grpc.aio.insecure_channel(suite.grpc) as opened:
         yield opened
 
@@ -40,8 +41,12 @@ def spec(model: str = "gpt-4") -> GenerationSpec:
     return GenerationSpec(model=model, messages=[Message(role=Role.ROLE_USER, text="Hello!")])
 
 
-def credential(suite: Suite) -> tuple[tuple[str, str], ...]:
+def credential(suite: AnySuite) -> tuple[tuple[str, str], ...]:
     return (("authorization", f"Bearer {suite.key}"),)
+
+
+def full_name(service: str) -> str:
+    return f"headgate.{service}.v1.{service.title()}Service"
 
 
 def reason_of(fault: grpc.aio.AioRpcError) -> str:
@@ -52,7 +57,7 @@ def reason_of(fault: grpc.aio.AioRpcError) -> str:
 
 
 async def test_generate_whole_with_ids_and_limits_in_metadata(
-    suite: Suite, channel: grpc.aio.Channel
+    suite: AnySuite, channel: grpc.aio.Channel
 ) -> None:
     call = InferenceServiceStub(channel).Generate(GenerateRequest(spec=spec()), metadata=credential(suite))
     reply = await call
@@ -62,7 +67,7 @@ async def test_generate_whole_with_ids_and_limits_in_metadata(
     assert metadata["x-model-provider"] == "scripted" and metadata["x-ratelimit-limit"] == "2147483647"
 
 
-async def test_stream_generate_joins_to_the_whole(suite: Suite, channel: grpc.aio.Channel) -> None:
+async def test_stream_generate_joins_to_the_whole(suite: AnySuite, channel: grpc.aio.Channel) -> None:
     call = InferenceServiceStub(channel).StreamGenerate(
         StreamGenerateRequest(spec=spec()), metadata=credential(suite)
     )
@@ -74,7 +79,7 @@ async def test_stream_generate_joins_to_the_whole(suite: Suite, channel: grpc.ai
     assert text == "Hello from the provider." and usage == 5
 
 
-async def test_embed(suite: Suite, channel: grpc.aio.Channel) -> None:
+async def test_embed(suite: AnySuite, channel: grpc.aio.Channel) -> None:
     request = EmbedRequest(model="local-minilm", texts=["one", "two"])
     reply = await InferenceServiceStub(channel).Embed(request, metadata=credential(suite))
     assert [len(embedding.values) for embedding in reply.embeddings] == [384, 384]
@@ -94,7 +99,7 @@ async def test_a_bad_key_is_unauthenticated_with_error_info(
 
 
 async def test_a_deadline_is_honoured_and_reaches_the_provider(
-    suite: Suite, channel: grpc.aio.Channel, provider: ScriptedProvider
+    suite: AnySuite, channel: grpc.aio.Channel, provider: ScriptedProvider
 ) -> None:
     provider.on("slow", Script(hang=True))
     place = len(provider.requests)
@@ -106,7 +111,7 @@ async def test_a_deadline_is_honoured_and_reaches_the_provider(
 
 
 async def test_cancelling_a_stream_reaches_the_provider(
-    suite: Suite, channel: grpc.aio.Channel, provider: ScriptedProvider
+    suite: AnySuite, channel: grpc.aio.Channel, provider: ScriptedProvider
 ) -> None:
     provider.next(Script(tokens=["tick"] * 50, hang_after=3))
     place = len(provider.requests)
@@ -119,7 +124,7 @@ async def test_cancelling_a_stream_reaches_the_provider(
 
 
 async def test_a_grpc_caller_is_limited_and_metered_like_a_rest_caller(
-    suite: Suite, channel: grpc.aio.Channel
+    suite: AnySuite, channel: grpc.aio.Channel
 ) -> None:
     async with httpx2.AsyncClient(
         base_url=suite.url, headers={"authorization": f"Bearer {suite.key}"}
@@ -139,25 +144,27 @@ async def test_a_grpc_caller_is_limited_and_metered_like_a_rest_caller(
                 await asyncio.sleep(0.02)
 
 
-async def test_internal_rpcs_are_closed_to_outsiders(suite: Suite, channel: grpc.aio.Channel) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await MeteringServiceStub(channel).AcquireLeases(AcquireLeasesRequest(), metadata=credential(suite))
+async def test_internal_rpcs_are_closed_to_outsiders(suite: AnySuite) -> None:
+    async with grpc.aio.insecure_channel(suite.target("metering")) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            stub = MeteringServiceStub(channel)
+            await stub.AcquireLeases(AcquireLeasesRequest(), metadata=credential(suite))
     assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
 
 
-async def test_health_answers_for_every_service(channel: grpc.aio.Channel) -> None:
-    stub = health_pb2_grpc.HealthStub(channel)
-    for service in ["", "headgate.inference.v1.InferenceService", "headgate.metering.v1.MeteringService"]:
-        reply = await stub.Check(health_pb2.HealthCheckRequest(service=service))
-        assert reply.status == health_pb2.HealthCheckResponse.SERVING
+@pytest.mark.parametrize("service", SERVICES)
+async def test_health_answers_for_every_service(suite: AnySuite, service: str) -> None:
+    async with grpc.aio.insecure_channel(suite.target(service)) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        for name in ["", full_name(service)]:
+            reply = await stub.Check(health_pb2.HealthCheckRequest(service=name))
+            assert reply.status == health_pb2.HealthCheckResponse.SERVING
 
 
-async def test_reflection_lists_the_services(channel: grpc.aio.Channel) -> None:
-    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
-    call = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
-    reply = await anext(aiter(call))
-    names = {service.name for service in reply.list_services_response.service}
-    assert {
-        f"headgate.{n}.v1.{n.title()}Service"
-        for n in ("auth", "registry", "routing", "inference", "metering")
-    } <= names
+@pytest.mark.parametrize("service", SERVICES)
+async def test_reflection_lists_every_service(suite: AnySuite, service: str) -> None:
+    async with grpc.aio.insecure_channel(suite.target(service)) as channel:
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        call = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
+        reply = await anext(aiter(call))
+    assert full_name(service) in {found.name for found in reply.list_services_response.service}

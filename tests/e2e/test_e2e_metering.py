@@ -14,7 +14,7 @@ from headgate_rpc.grpc_channel import GrpcChannel
 from headgate_testing.bill import Received, all_records, faults_of
 from headgate_testing.load import LoadClient
 from headgate_testing.provider import Script, ScriptedProvider, error
-from headgate_testing.suite import Suite
+from headgate_testing.suite import AnySuite
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -22,7 +22,7 @@ CALLS, CLIENTS = 1000, 16
 
 
 async def test_every_call_has_one_row_and_is_billed_between_received_and_emitted(
-    suite: Suite, provider: ScriptedProvider
+    suite: AnySuite, provider: ScriptedProvider
 ) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")
@@ -35,7 +35,7 @@ async def test_every_call_has_one_row_and_is_billed_between_received_and_emitted
     emitted: Counter[str] = Counter()
     for request in provider.requests:
         emitted[request.headers.get("x-request-id", "")] += request.emitted
-    channel = GrpcChannel(suite.grpc)
+    channel = GrpcChannel(suite.target("metering"))
     metering, options = MeteringClient(channel), Options({"authorization": f"Bearer {suite.key}"})
     async with asyncio.timeout(5):
         while faults := faults_of(received, emitted, await all_records(metering, options)):
@@ -46,7 +46,7 @@ async def test_every_call_has_one_row_and_is_billed_between_received_and_emitted
     assert sum(not one.completed and one.pieces > 0 for one in received) > CALLS / 4
 
 
-async def run(suite: Suite, plan: list[str], rng: random.Random) -> list[Received]:
+async def run(suite: AnySuite, plan: list[str], rng: random.Random) -> list[Received]:
     received: list[Received] = []
     client = LoadClient(suite.url, suite.key)
 

@@ -8,7 +8,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from headgate_testing.provider import Script, ScriptedProvider, error
-from headgate_testing.suite import Suite
+from headgate_testing.suite import AnySuite
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -192,7 +192,7 @@ async def test_every_reply_carries_its_ids_and_limits(openai: AsyncOpenAI) -> No
     assert headers["x-ratelimit-limit"] == "2147483647"
 
 
-async def test_a_bad_key_is_an_authentication_error(suite: Suite) -> None:
+async def test_a_bad_key_is_an_authentication_error(suite: AnySuite) -> None:
     async with AsyncOpenAI(base_url=f"{suite.url}/v1", api_key="sk-hg-nonsense", max_retries=0) as client:
         with pytest.raises(sdk.AuthenticationError) as refused:
             await client.chat.completions.create(model="gpt-4", messages=HELLO)
@@ -200,13 +200,13 @@ async def test_a_bad_key_is_an_authentication_error(suite: Suite) -> None:
     assert "x-ratelimit-limit" in refused.value.response.headers
 
 
-async def new_key(suite: Suite, **body: object) -> str:
+async def new_key(suite: AnySuite, **body: object) -> str:
     async with AsyncOpenAI(base_url=f"{suite.url}/v1", api_key=suite.key, max_retries=0) as client:
         made: Any = await client.post("/keys", body={"name": "test", **body}, cast_to=object)
         return str(made["key"])
 
 
-async def test_a_missing_scope_is_a_permission_error(suite: Suite) -> None:
+async def test_a_missing_scope_is_a_permission_error(suite: AnySuite) -> None:
     key = await new_key(suite, scopes=["models:read"], plan_policy="enterprise")
     async with AsyncOpenAI(base_url=f"{suite.url}/v1", api_key=key, max_retries=0) as client:
         with pytest.raises(sdk.PermissionDeniedError) as refused:
@@ -220,7 +220,7 @@ async def test_an_unknown_model_is_not_found(openai: AsyncOpenAI) -> None:
     assert refused.value.code == "model_not_found" and refused.value.param == "model"
 
 
-async def test_a_spent_limit_is_a_rate_limit_error_that_says_when(suite: Suite) -> None:
+async def test_a_spent_limit_is_a_rate_limit_error_that_says_when(suite: AnySuite) -> None:
     key = await new_key(suite, scopes=["inference"], plan_policy="tiny")
     async with AsyncOpenAI(base_url=f"{suite.url}/v1", api_key=key, max_retries=0) as client:
         for left in (2, 1, 0):
@@ -237,7 +237,7 @@ async def test_a_spent_limit_is_a_rate_limit_error_that_says_when(suite: Suite) 
     assert body["retry_after"] == int(headers["retry-after"])
 
 
-async def test_a_request_over_the_whole_token_limit_says_so(suite: Suite) -> None:
+async def test_a_request_over_the_whole_token_limit_says_so(suite: AnySuite) -> None:
     key = await new_key(suite, scopes=["inference"], plan_policy="few-tokens")
     async with AsyncOpenAI(base_url=f"{suite.url}/v1", api_key=key, max_retries=0) as client:
         with pytest.raises(sdk.RateLimitError) as refused:

@@ -15,6 +15,7 @@ SAMPLES = re.findall(r"```(sh|python)\n(.*?)```", FIRST_CALL, re.DOTALL)
 EXPECTED = {"curl": "four crowns", "openai": "four crowns", "grpc": "384"}
 
 
+@pytest.mark.parametrize("suite", ["one"], indirect=True)
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_first_call_of_the_readme_answers(suite: Suite, tmp_path: Path, name: str) -> None:
     language, sample = next(each for each in SAMPLES if f"{name}" in each[1])

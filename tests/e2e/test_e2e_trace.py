@@ -13,7 +13,7 @@ from headgate.inference.v1.inference_pb2 import GenerateRequest, GenerationSpec,
 from headgate.inference.v1.inference_pb2_grpc import InferenceServiceStub
 from headgate_testing.otlp import Collector
 from headgate_testing.provider import ScriptedProvider
-from headgate_testing.suite import Suite
+from headgate_testing.suite import AnySuite
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -28,7 +28,7 @@ def attributes(span: Span) -> dict[str, object]:
 
 
 async def spans_of(collector: Collector, trace_id: str, count: int) -> list[Span]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while len(found := [s for s in collector.spans() if s.trace_id.hex() == trace_id]) < count:
             collector.arrived.clear()
             await collector.arrived.wait()
@@ -36,7 +36,7 @@ async def spans_of(collector: Collector, trace_id: str, count: int) -> list[Span
 
 
 async def test_a_streamed_request_is_one_tree(
-    suite: Suite, collector: Collector, provider: ScriptedProvider
+    suite: AnySuite, collector: Collector, provider: ScriptedProvider
 ) -> None:
     trace_id, caller = uuid.uuid4().hex, "00f067aa0ba902b7"
     headers = {"authorization": f"Bearer {suite.key}", "traceparent": f"00-{trace_id}-{caller}-01"}
@@ -71,7 +71,7 @@ async def test_a_streamed_request_is_one_tree(
     assert b"secret prompt" not in b"".join(r.SerializeToString() for r in collector.traces)
 
 
-async def test_a_grpc_caller_continues_its_own_trace(suite: Suite, collector: Collector) -> None:
+async def test_a_grpc_caller_continues_its_own_trace(suite: AnySuite, collector: Collector) -> None:
     trace_id, caller = uuid.uuid4().hex, "00f067aa0ba902b7"
     metadata = (("authorization", f"Bearer {suite.key}"), ("traceparent", f"00-{trace_id}-{caller}-01"))
     spec = GenerationSpec(model="gpt-4", messages=[Message(role=Role.ROLE_USER, text="Hello!")])
@@ -81,7 +81,7 @@ async def test_a_grpc_caller_continues_its_own_trace(suite: Suite, collector: Co
     assert rpc.parent_span_id.hex() == caller and attempt.parent_span_id == rpc.span_id
 
 
-async def test_a_failed_request_says_so_in_its_spans(suite: Suite, collector: Collector) -> None:
+async def test_a_failed_request_says_so_in_its_spans(suite: AnySuite, collector: Collector) -> None:
     trace_id = uuid.uuid4().hex
     headers = {"authorization": f"Bearer {suite.key}", "traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"}
     body = {"model": "gpt-5", "messages": [{"role": "user", "content": "x"}]}
@@ -94,7 +94,7 @@ async def test_a_failed_request_says_so_in_its_spans(suite: Suite, collector: Co
     assert attributes(edge)["http.response.status_code"] == 404
 
 
-async def test_one_log_line_a_request_and_one_an_attempt(suite: Suite) -> None:
+async def test_one_log_line_a_request_and_one_an_attempt(suite: AnySuite) -> None:
     request_id = uuid.uuid4().hex
     headers = {"authorization": f"Bearer {suite.key}", "x-request-id": request_id}
     body = {"model": "gpt-4", "messages": [{"role": "user", "content": "A secret prompt"}]}
@@ -103,9 +103,9 @@ async def test_one_log_line_a_request_and_one_an_attempt(suite: Suite) -> None:
     assert reply.headers["x-request-id"] == request_id
 
     def lines() -> list[dict[str, object]]:
-        return [json.loads(line) for line in suite.log.read_text().splitlines() if request_id in line]
+        return [json.loads(line) for line in suite.logs().splitlines() if request_id in line]
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while len(lines()) < 2:
             await asyncio.sleep(0.02)  # the recorder writes every 50 ms
     request, attempt = sorted(lines(), key=lambda line: "attempt" in line)
@@ -113,12 +113,14 @@ async def test_one_log_line_a_request_and_one_an_attempt(suite: Suite) -> None:
     assert request["status"] == 200 and request["account"] and request["model"] == "gpt-4"
     assert (request["method"], request["path"]) == ("POST", "/v1/chat/completions")
     assert attempt["provider"] == "scripted"
-    log = suite.log.read_text()
+    log = suite.logs()
     assert "secret prompt" not in log and suite.key not in log
 
 
-async def test_token_and_cost_counters_are_exposed(suite: Suite) -> None:
-    async with httpx2.AsyncClient() as http, asyncio.timeout(5):
-        while "headgate_tokens_total" not in (text := (await http.get(f"{suite.ops}/metrics")).text):
+async def test_token_and_cost_counters_are_exposed(suite: AnySuite) -> None:
+    async with httpx2.AsyncClient() as http, asyncio.timeout(20):
+        while "headgate_tokens_total" not in (
+            text := (await http.get(f"{suite.ops_of('inference')[0]}/metrics")).text
+        ):
             await asyncio.sleep(0.05)
     assert 'model="gpt-4"' in text and "headgate_cost" in text

@@ -1,7 +1,8 @@
-"""A suite that is broken on purpose: it answers first and writes its journal a second later. The kill test
-must find out."""
+"""A suite that is broken on purpose: it answers first and writes its journal a second later. The kill tests
+must find out. Takes the arguments of `headgate`, none for `up`."""
 
 import asyncio
+import sys
 
 from headgate.metering.v1.metering_pb2 import UsageEvent
 from headgate_journal import Journal
@@ -20,7 +21,5 @@ def append_later(self: Journal, event: UsageEvent) -> int:
 Journal.append = append_later  # type: ignore[method-assign]
 
 if __name__ == "__main__":
-    import sys
-
-    sys.argv = ["headgate", "up"]
+    sys.argv = ["headgate", *(sys.argv[1:] or ["up"])]
     main()

@@ -5,10 +5,12 @@ from collections.abc import Callable
 import pytest
 
 from headgate.metering.v1 import metering_pb2 as pb
+from headgate_admission.built_in import BUILTIN_POLICIES
 from headgate_leases.bucket import TokenBucket
 from headgate_leases.holder import LeaseHolder
 from headgate_metering.leasing import Leasing
-from headgate_metering.policies import BUILTIN_POLICIES, Limits
+from headgate_metering.policies import Limits
+from headgate_metering.steady_time import SteadyTime
 from headgate_metering.stores.memory_leases import MemoryLeaseStore
 from headgate_metering.wire import grant_message, read_ask
 from headgate_testing.clock import FakeClock
@@ -27,7 +29,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def holder(clock: FakeClock) -> MakeHolder:
-    leasing = Leasing(MemoryLeaseStore(), Limits(BUILTIN_POLICIES.values()), clock)
+    leasing = Leasing(MemoryLeaseStore(SteadyTime(clock)), Limits(BUILTIN_POLICIES.values()))
 
     async def acquire(request: pb.AcquireLeasesRequest) -> pb.AcquireLeasesResponse:
         grants = await leasing.acquire(request.holder_id, [read_ask(ask) for ask in request.asks])

@@ -23,7 +23,7 @@ from headgate_rpc.channel import StreamReply
 from headgate_rpc.errors import HeadgateError
 from headgate_rpc.host import Host
 from headgate_rpc.inproc import InprocChannel
-from headgate_rpc.watch import Update, Watcher
+from headgate_rpc.watcher import Update, Watcher
 from headgate_settings.config import ConfigFile
 
 TEXT = """\

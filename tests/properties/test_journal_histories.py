@@ -21,6 +21,7 @@ from headgate_clock import uuid7
 from headgate_journal import Journal, JournalLimits, MeteredCall, Settlement
 from headgate_journal.disk import OpenFile
 from headgate_journal.files import MappedFile, PlainFile
+from headgate_money import TokenCounts
 from headgate_testing.clock import FakeClock
 
 # Small, so that segments turn over, intents are carried forward and slots run out.
@@ -72,12 +73,13 @@ class World:
     def begin(self, _: int) -> None:
         intent = UsageEvent(quantities=Quantities(input_tokens=7))
         intent.call.call_id = uuid7(self.clock)
-        slotted = self.journal.slots.in_use < LIMITS.slots
-        caller = Caller(MeteredCall(self.journal, intent), slotted=slotted)
+        caller = Caller(MeteredCall(self.journal, intent))
         self.running[intent.call.call_id] = self.everyone[intent.call.call_id] = caller
 
     def progress(self, units: int) -> None:
         for caller in list(self.running.values())[-2:]:
+            if not caller.emitted:
+                caller.slotted = self.journal.slots.in_use < LIMITS.slots
             caller.emitted += units
             caller.call.progress(caller.emitted)
             caller.received = caller.emitted
@@ -87,8 +89,7 @@ class World:
             return
         call_id = list(self.running)[which % len(self.running)]
         caller = self.running.pop(call_id)
-        quantities = Quantities(input_tokens=7, output_tokens=caller.emitted)
-        settlement = Settlement(OUTCOME_COMPLETED, quantities, "m", "p")
+        settlement = Settlement(OUTCOME_COMPLETED, TokenCounts(7, caller.emitted), "m", "p")
         caller.call.settle(settlement)
         caller.call.settle(settlement)
 

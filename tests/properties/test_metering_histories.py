@@ -7,16 +7,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headgate.metering.v1 import metering_pb2 as pb
 from headgate_metering.ledger import Ledger
 from headgate_metering.store import LedgerStore
+from headgate_metering.stores.ledger_tables import METADATA
 from headgate_metering.stores.memory_ledger import MemoryLedgerStore
 from headgate_metering.stores.sql_ledger import SqlLedgerStore
 from headgate_metering.sweeper import expired
 from headgate_metering.usage_event import DAY_MS, Quantities, Usage
+from headgate_testing.databases import throw_away_database
 
 START = 1_700_006_400_000
 PRODUCERS = ("journal-1", "journal-2")
@@ -34,7 +38,7 @@ class Life:
 
     @property
     def call_id(self) -> str:
-        return f"call-{self.number:02}"
+        return f"018bcfe5-6800-7000-8000-{self.number:012x}"
 
     def events(self) -> list[pb.UsageEvent]:
         events = [self._event(pb.EVENT_KIND_INTENT, 1, 0)]
@@ -102,7 +106,7 @@ async def play(steps: list[list[pb.UsageEvent] | str], reopen: Callable[[], Ledg
             await store.close()
             store = reopen()
         elif step == SWEEP:
-            await store.expire(PRODUCERS, expired, 100)
+            await store.expire(await store.producers(), expired, 100)
         else:
             await Ledger(store).record(
                 "shipper", [event for event in step if isinstance(event, pb.UsageEvent)]
@@ -145,8 +149,14 @@ def run(drawn: list[Life], steps: list[list[pb.UsageEvent] | str], backend: str)
         kept = MemoryLedgerStore()
         asyncio.run(check(lambda: kept))
         return
-    with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(check(lambda: SqlLedgerStore.open(Path(folder) / "ledger.sqlite3")))
+    if backend == "sqlite":
+        with tempfile.TemporaryDirectory() as folder:
+            asyncio.run(check(lambda: SqlLedgerStore.open(Path(folder) / "ledger.sqlite3")))
+        return
+    asyncio.run(check(lambda: SqlLedgerStore.open(backend)))
+    with psycopg.connect(backend) as connection:
+        connection.execute("SET search_path = metering")
+        connection.execute(f"TRUNCATE {', '.join(METADATA.tables)}")
 
 
 @settings(max_examples=300, deadline=None)
@@ -163,3 +173,15 @@ def test_the_ledger_in_sqlite_follows_the_model_over_reopenings(
     history: tuple[list[Life], list[list[pb.UsageEvent] | str]],
 ) -> None:
     run(*history, "sqlite")
+
+
+@pytest.mark.servers
+def test_the_ledger_in_postgresql_follows_the_model_over_reopenings() -> None:
+    with throw_away_database() as url:
+
+        @settings(max_examples=10, deadline=None)
+        @given(histories())
+        def check(history: tuple[list[Life], list[list[pb.UsageEvent] | str]]) -> None:
+            run(*history, url)
+
+        check()

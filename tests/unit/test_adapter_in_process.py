@@ -10,13 +10,13 @@ from headgate_inference.adapters.base import Attempt, Batch, EventStream, Model
 from headgate_inference.adapters.local import LocalAdapter
 from headgate_inference.adapters.mock import MockAdapter
 from headgate_inference.faults import AttemptFault
-from headgate_money import FLAT
+from headgate_money import FLAT, Rates
 from headgate_rpc.errors import Reason
 from headgate_testing.data_plane import chat
 
 
 def attempt(upstream_id: str, *, drop_params: bool = False) -> Attempt:
-    model = Model("m", False, 0, 0, drop_params, frozenset({"top_k"}), FLAT)
+    model = Model("m", False, 0, 0, drop_params, frozenset({"top_k"}), FLAT, Rates.of(FLAT))
     return Attempt(model, upstream_id, "acct", None, {}, 1e9, 1e9)
 
 

@@ -66,6 +66,7 @@ class Reply:
 
     def __init__(self, pieces: list[bytes], *, broken: bool = False) -> None:
         self.status = 200
+        self.due: float | None = None
         self._pieces = iter(pieces)
         self._broken = broken
         self.ended = ""

@@ -14,7 +14,6 @@ from headgate_auth.app import AuthApp, build
 from headgate_auth.settings import AuthSettings
 from headgate_clients.auth import AuthClient
 from headgate_credentials import generate
-from headgate_database import StoreError
 from headgate_rpc.call import CallContext
 from headgate_rpc.channel import Options
 from headgate_rpc.errors import HeadgateError, Reason
@@ -137,7 +136,7 @@ async def test_another_pepper_makes_all_keys_invalid(app: AuthApp, tmp_path: Pat
 
 def test_an_empty_secret_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "pepper").touch()
-    with pytest.raises(StoreError, match="pepper is empty"):
+    with pytest.raises(SettingsError, match="pepper is empty"):
         build(AuthSettings(data=tmp_path), FakeClock())
 
 

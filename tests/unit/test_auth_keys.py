@@ -23,11 +23,11 @@ class House:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.store = MemoryStore()
-        self.invalidations = Invalidations()
+        self.invalidations = Invalidations(self.store)
         self.last_used = LastUsed(self.store, self.clock)
-        rest = (self.store, Secret("pepper"), self.invalidations, self.last_used, self.clock)
-        self.keys = Keys(*rest)
-        self.authenticator = Authenticator(*rest)
+        pepper = Secret("pepper")
+        self.keys = Keys(self.store, pepper, self.invalidations, self.last_used, self.clock)
+        self.authenticator = Authenticator(self.store, pepper, self.last_used, self.clock)
 
 
 @pytest.fixture
@@ -199,10 +199,11 @@ async def test_a_foreign_key_cannot_be_told_from_an_unknown_one(house: House) ->
 
 async def test_a_revoked_key_ends_and_is_announced_once(house: House) -> None:
     key, text = await house.keys.create(OWNER, KeyWish("ci"), "standard")
-    before = house.invalidations.position.version
+    before = (await house.store.invalidations(0)).end
     await house.keys.revoke(OWNER, key.id)
     await house.keys.revoke(OWNER, key.id)
-    assert house.invalidations.position.version == before + 1
+    log = await house.store.invalidations(before.version)
+    assert [change.name for change in log.changes] == [f"principal/{key.id}"]
     assert (
         await refused(house.authenticator.authenticate(text.reveal()))
     ).reason is Reason.INVALID_CREDENTIALS

@@ -3,12 +3,14 @@
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, String, Table, text
+from sqlalchemy import Column, Integer, MetaData, String, Table, inspect, text
 
 from headgate_database import Database, StoreError
+from headgate_testing.databases import ENGINES, location
 
 METADATA = MetaData()
 THINGS = Table("things", METADATA, Column("id", Integer, primary_key=True), Column("colour", String(20)))
@@ -37,15 +39,21 @@ def script_folder(tmp_path: Path) -> Path:
     return folder
 
 
-def old_store(path: Path, stamp: str) -> Path:
-    with sqlite3.connect(path) as connection:
-        connection.executescript(
-            "CREATE TABLE things (id INTEGER PRIMARY KEY); INSERT INTO things VALUES (5);"
-            "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY);"
-        )
-        connection.execute("INSERT INTO alembic_version VALUES (?)", (stamp,))
-    connection.close()
-    return path
+OLD_METADATA = MetaData()
+OLD_THINGS = Table("things", OLD_METADATA, Column("id", Integer, primary_key=True))
+
+
+@pytest.fixture(params=ENGINES)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    with location(request.param, tmp_path) as place:
+        yield place
+
+
+async def old_store(place: str, stamp: str) -> str:
+    database = Database.open(place, OLD_METADATA, "things", revision=stamp)
+    await database.write(lambda sql: sql.execute(OLD_THINGS.insert().values(id=5)))
+    await database.close()
+    return place
 
 
 async def test_a_fresh_store_is_private_made_from_metadata_and_stamped(tmp_path: Path) -> None:
@@ -70,36 +78,38 @@ async def test_the_writer_has_wal_and_the_asked_synchronous_level(tmp_path: Path
     await database.close()
 
 
-async def test_an_old_store_is_brought_up_by_its_scripts(tmp_path: Path) -> None:
-    path = old_store(tmp_path / "things.sqlite3", "0001")
-    database = Database.open(path, METADATA, "things", revision="0002", migrations=script_folder(tmp_path))
+async def test_an_old_store_is_brought_up_by_its_scripts(tmp_path: Path, place: str) -> None:
+    await old_store(place, "0001")
+    database = Database.open(place, METADATA, "things", revision="0002", migrations=script_folder(tmp_path))
     assert await database.read(lambda c: c.execute(THINGS.select()).all()) == [(5, "red")]
     await database.close()
-    again = Database.open(path, METADATA, "things", revision="0002")
+    again = Database.open(place, METADATA, "things", revision="0002")
     await again.close()
 
 
 @pytest.mark.parametrize("with_scripts", [True, False])
-def test_a_store_of_a_newer_program_is_refused_in_one_line(tmp_path: Path, with_scripts: bool) -> None:
-    path = old_store(tmp_path / "things.sqlite3", "0009")
+async def test_a_store_of_a_newer_program_is_refused_in_one_line(
+    tmp_path: Path, place: str, with_scripts: bool
+) -> None:
+    await old_store(place, "0009")
     folder = script_folder(tmp_path) if with_scripts else None
-    with pytest.raises(
-        StoreError, match=r"things\.sqlite3 has revision '0009'.*knows up to '0002'"
-    ) as refusal:
-        Database.open(path, METADATA, "things", revision="0002", migrations=folder)
+    with pytest.raises(StoreError, match=r"has revision '0009'.*knows up to '0002'") as refusal:
+        Database.open(place, METADATA, "things", revision="0002", migrations=folder)
     assert "\n" not in str(refusal.value)
+    assert Path(place).name in str(refusal.value)
 
 
-def test_a_failed_upgrade_leaves_the_store_as_it_was(tmp_path: Path) -> None:
-    path = old_store(tmp_path / "things.sqlite3", "0001")
+async def test_a_failed_upgrade_leaves_the_store_as_it_was(tmp_path: Path, place: str) -> None:
+    await old_store(place, "0001")
     folder = script_folder(tmp_path)
     with (folder / "0002_colour.py").open("a") as script:
         script.write("    raise LookupError('halfway')\n")
     with pytest.raises(LookupError):
-        Database.open(path, METADATA, "things", revision="0002", migrations=folder)
-    connection = sqlite3.connect(path)
-    assert [row[1] for row in connection.execute("PRAGMA table_info(things)")] == ["id"]
-    connection.close()
+        Database.open(place, METADATA, "things", revision="0002", migrations=folder)
+    database = Database.open(place, OLD_METADATA, "things")
+    columns = await database.read(lambda sql: [each["name"] for each in inspect(sql).get_columns("things")])
+    assert columns == ["id"]
+    await database.close()
 
 
 def test_what_is_not_a_store_of_ours_is_refused(tmp_path: Path) -> None:

@@ -2,22 +2,29 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, event, func, select
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from headgate_database import Database
+from headgate_testing.databases import ENGINES, location
 
 METADATA = MetaData()
 NUMBERS = Table("numbers", METADATA, Column("value", Integer, primary_key=True))
 
 
+@pytest.fixture(params=ENGINES)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    with location(request.param, tmp_path) as place:
+        yield place
+
+
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    opened = Database.open(tmp_path / "numbers.sqlite3", METADATA, "numbers")
+async def database(place: str) -> AsyncIterator[Database]:
+    opened = Database.open(place, METADATA, "numbers")
     yield opened
     await opened.close()
 
@@ -114,13 +121,12 @@ async def test_a_caller_that_goes_away_does_not_stop_its_write_or_the_others(dat
 
 
 async def test_readers_cannot_write(database: Database) -> None:
-    with pytest.raises(OperationalError, match="readonly"):
+    with pytest.raises(DBAPIError, match=r"read-?only"):
         await database.read(insertion(1))
 
 
-async def test_closing_commits_what_was_queued(tmp_path: Path) -> None:
-    path = tmp_path / "numbers.sqlite3"
-    database = Database.open(path, METADATA, "numbers")
+async def test_closing_commits_what_was_queued(place: str) -> None:
+    database = Database.open(place, METADATA, "numbers")
     tasks = [asyncio.create_task(database.write(insertion(n))) for n in range(20)]
     await asyncio.sleep(0)
     await database.close()
@@ -128,6 +134,6 @@ async def test_closing_commits_what_was_queued(tmp_path: Path) -> None:
     await database.close()
     with pytest.raises(RuntimeError, match="closed"):
         await database.write(insertion(99))
-    again = Database.open(path, METADATA, "numbers")
+    again = Database.open(place, METADATA, "numbers")
     assert await again.read(stored) == list(range(20))
     await again.close()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 import uvloop
+from structlog.testing import capture_logs
 
 from headgate.inference.v1.inference_pb2 import GenerateResponse
 from headgate_gateway.app import Clients, build, build_server
@@ -119,6 +120,16 @@ class TestDisconnect:
         assert record.reason == "CANCELLED"
         assert front.channel.asked == []
 
+    async def test_a_request_that_breaks_off_before_it_is_looked_at_leaves_a_record(
+        self, front: Front
+    ) -> None:
+        connection = await front.connect()
+        fields = {"Content-Type": "application/json", "Transfer-Encoding": "chunked"}
+        await connection.send(http_request("POST", "/v1/chat/completions", headers=fields) + b"no size\r\n")
+        assert (await connection.reply()).status == 400
+        records = [await asyncio.wait_for(front.records.get(), 1) for _ in range(2)]
+        assert {record.reason for record in records} == {"INVALID_REQUEST", "CANCELLED"}
+
 
 class TestStreams:
     async def test_headers_and_limits_are_there_before_the_first_event(self, front: Front) -> None:
@@ -165,6 +176,23 @@ class TestStreams:
         assert b"[DONE]" not in reply.body
         record = await front.records.get()
         assert (record.http_status, record.reason) == (200, "UPSTREAM_ERROR")
+
+    async def test_an_unknown_fault_within_the_stream_ends_the_connection(self, front: Front) -> None:
+        front.channel.streams["StreamGenerate"] = [text_delta("Hello"), KeyError("odd")]
+        connection = await front.connect()
+        with capture_logs() as logs:
+            await connection.send(STREAM + PROBE)
+            await connection.head()
+            assert b"0\r\n\r\n" not in await connection.closed()
+        assert [entry["event"] for entry in logs] == ["unhandled fault"]
+
+    async def test_a_header_that_would_be_two_is_an_internal_error(self, front: Front) -> None:
+        front.channel.metadata["x-model-id"] = "m\r\nx-evil: yes"
+        connection = await front.connect()
+        with capture_logs():
+            await connection.send(CHAT)
+            reply = await connection.reply()
+        assert (reply.status, "x-evil" in reply.headers) == (500, False)
 
     @settings(write_timeout=Seconds(0.2))
     async def test_a_client_that_does_not_read_is_cut(self, front: Front) -> None:

@@ -23,6 +23,7 @@ from headgate.registry.v1.registry_pb2 import Price
 from headgate_clock import uuid7
 from headgate_journal import Journal, JournalFull, JournalLimits, MeteredCall, Settlement
 from headgate_journal.files import MappedFile, PlainFile
+from headgate_money import TokenCounts
 from headgate_testing.clock import FakeClock
 
 Reopen = Callable[..., Journal]
@@ -47,7 +48,7 @@ def intent(price: Price | None = PRICE) -> UsageEvent:
 def settlement(**changes: object) -> Settlement:
     fields = {
         "outcome": OUTCOME_COMPLETED,
-        "quantities": Quantities(input_tokens=3, output_tokens=5),
+        "counts": TokenCounts(input_tokens=3, output_tokens=5),
         "model": "small",
         "provider": "one",
     }

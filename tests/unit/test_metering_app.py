@@ -66,6 +66,12 @@ def client(app: MeteringApp) -> MeteringClient:
     return MeteringClient(InprocChannel(host))
 
 
+def uid(name: str) -> str:
+    """A UUIDv7 in the order of the names."""
+    time = f"{NOW:012x}"
+    return f"{time[:8]}-{time[8:]}-7000-8000-{name.encode().hex():0>12}"
+
+
 def by(account: str) -> Options:
     return Options({"x-account": account})
 
@@ -85,7 +91,7 @@ def batch(*events: pb.UsageEvent) -> pb.RecordUsageRequest:
 
 async def test_what_was_recorded_shows_in_usage_and_records_of_its_account(client: MeteringClient) -> None:
     await client.record_usage(
-        batch(*(event(f"c{n}", pb.EVENT_KIND_SETTLE, f"acct_{'ab'[n % 2]}") for n in range(5)))
+        batch(*(event(uid(f"c{n}"), pb.EVENT_KIND_SETTLE, f"acct_{'ab'[n % 2]}") for n in range(5)))
     )
     usage = (await client.get_usage(pb.GetUsageRequest(), by("acct_a"))).message
     [model] = usage.models
@@ -93,12 +99,12 @@ async def test_what_was_recorded_shows_in_usage_and_records_of_its_account(clien
     assert model.quantities == pb.Quantities(input_tokens=30, output_tokens=15)
     assert usage.start_ms <= NOW < usage.end_ms
     records = (await client.list_usage_records(pb.ListUsageRecordsRequest(page_size=2), by("acct_a"))).message
-    assert [record.call.call_id for record in records.records] == ["c4", "c2"]
+    assert [record.call.call_id for record in records.records] == [uid("c4"), uid("c2")]
     rest = pb.ListUsageRecordsRequest(page_token=records.next_page_token)
     assert [
         r.call.call_id for r in (await client.list_usage_records(rest, by("acct_a"))).message.records
-    ] == ["c0"]
-    one = pb.ListUsageRecordsRequest(call_id="c1")
+    ] == [uid("c0")]
+    one = pb.ListUsageRecordsRequest(call_id=uid("c1"))
     assert not (await client.list_usage_records(one, by("acct_a"))).message.records
     assert len((await client.list_usage_records(one, by("acct_b"))).message.records) == 1
 
@@ -184,10 +190,11 @@ async def test_a_bad_change_of_the_file_keeps_the_old_policies(
 async def test_upkeep_settles_silent_producers_and_forgets_idle_limits(
     app: MeteringApp, client: MeteringClient, clock: FakeClock
 ) -> None:
-    await client.record_usage(batch(event("c1", pb.EVENT_KIND_INTENT)))
+    await client.record_usage(batch(event(uid("c1"), pb.EVENT_KIND_INTENT)))
     await app.upkeep()
-    clock.advance(61)
-    await app.upkeep()
+    for _ in range(12):
+        clock.advance(5)
+        await app.upkeep()
     [record] = (await client.list_usage_records(pb.ListUsageRecordsRequest(), by("acct_a"))).message.records
     assert (record.outcome, record.estimated) == (pb.OUTCOME_EXPIRED, True)
 
@@ -195,7 +202,7 @@ async def test_upkeep_settles_silent_producers_and_forgets_idle_limits(
 async def test_the_ledger_is_there_again_after_a_restart(
     tmp_path: Path, config_file: ConfigFile, clock: FakeClock, app: MeteringApp, client: MeteringClient
 ) -> None:
-    await client.record_usage(batch(event("c1", pb.EVENT_KIND_SETTLE)))
+    await client.record_usage(batch(event(uid("c1"), pb.EVENT_KIND_SETTLE)))
     await app.stop()
     again = build(MeteringSettings(data=tmp_path), config_file, clock)
     report = await again.servicer.usage.report("acct_a", 0, 0)

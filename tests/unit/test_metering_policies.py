@@ -2,9 +2,9 @@
 
 import pytest
 
+from headgate_admission.built_in import BUILTIN_POLICIES, policy_message
 from headgate_leases.bucket import TokenBucket
-from headgate_metering.policies import BUILTIN_POLICIES, Limits, effective_policies
-from headgate_metering.wire import policy_message
+from headgate_metering.policies import Limits, effective_policies
 from headgate_settings.config import Config, ConfigError, LimitConfig, PolicyConfig
 
 LIMITS = Limits(BUILTIN_POLICIES.values())

@@ -1,11 +1,14 @@
 """Calls of silent producers are settled; those of living ones never."""
 
+from collections.abc import Callable, Mapping
+
 import pytest
 
 from headgate.registry.v1.registry_pb2 import Price
+from headgate_database import StoreAwayError
 from headgate_metering.stores.memory_ledger import MemoryLedgerStore
 from headgate_metering.sweeper import Sweeper, expired
-from headgate_metering.usage_event import Batch, Call, OpenCall, Outcome, Quantities, checkpoint
+from headgate_metering.usage_event import Batch, Call, OpenCall, Outcome, Quantities, Settlement, checkpoint
 from headgate_testing.clock import FakeClock
 
 PRICE = Price(version="p1", input_pico_usd=150_000, output_pico_usd=600_000).SerializeToString()
@@ -33,26 +36,33 @@ async def sweeper(store: MemoryLedgerStore, clock: FakeClock) -> Sweeper:
     return Sweeper(store, clock, silence_s=60)
 
 
+async def pass_time(sweeper: Sweeper, clock: FakeClock, seconds: int) -> int:
+    """Sweep every five seconds; gives how many calls were settled."""
+    swept = 0
+    for _ in range(seconds // 5):
+        clock.advance(5)
+        swept += await sweeper.sweep()
+    return swept
+
+
 async def test_silence_of_a_minute_ends_the_calls_of_that_producer_alone(
     sweeper: Sweeper, store: MemoryLedgerStore, clock: FakeClock
 ) -> None:
     assert await sweeper.sweep() == 0
-    clock.advance(59)
-    assert await sweeper.sweep() == 0
+    assert await pass_time(sweeper, clock, 55) == 0
     await store.record(Batch("journal-2"))  # a sign of life
-    clock.advance(1)
-    assert await sweeper.sweep() == 2
+    assert await pass_time(sweeper, clock, 5) == 2
     assert [each.call.call_id for each in await store.open_calls()] == ["c3"]
-    clock.advance(60)
-    assert await sweeper.sweep() == 1
+    assert await pass_time(sweeper, clock, 55) == 0
+    assert await pass_time(sweeper, clock, 5) == 1
 
 
 async def test_any_event_of_a_producer_is_a_sign_of_life(
     sweeper: Sweeper, store: MemoryLedgerStore, clock: FakeClock
 ) -> None:
+    await sweeper.sweep()
     for n in range(10):
-        await sweeper.sweep()
-        clock.advance(30)
+        await pass_time(sweeper, clock, 30)
         await store.record(
             Batch("journal-1", (checkpoint("c1", Quantities(0, 32 * n), "journal-1", 10 + n),))
         )
@@ -73,12 +83,59 @@ async def test_a_step_of_the_wall_clock_silences_nobody(sweeper: Sweeper, clock:
     assert await sweeper.sweep() == 0
 
 
+async def test_a_replica_that_stood_still_takes_nobody_for_silent(sweeper: Sweeper, clock: FakeClock) -> None:
+    await sweeper.sweep()
+    clock.advance(3600)
+    assert await sweeper.sweep() == 0
+
+
+class Flaky(MemoryLedgerStore):
+    """A ledger that can be away."""
+
+    away = False
+
+    async def producers(self) -> Mapping[str, int]:
+        if self.away:
+            raise StoreAwayError
+        return await super().producers()
+
+
+async def test_a_producer_that_nobody_could_book_for_was_not_silent(clock: FakeClock) -> None:
+    store = Flaky()
+    await store.record(Batch("journal-1", (intent("c1"),)))
+    sweeper = Sweeper(store, clock, silence_s=60)
+    assert await pass_time(sweeper, clock, 55) == 0
+    store.away = True
+    for _ in range(20):
+        clock.advance(5)
+        with pytest.raises(StoreAwayError):
+            await sweeper.sweep()
+    store.away = False
+    assert await pass_time(sweeper, clock, 60) == 0
+    assert await pass_time(sweeper, clock, 5) == 1
+
+
+class Late(MemoryLedgerStore):
+    """A producer gives a sign of life between the look at it and the end of its calls."""
+
+    async def expire(
+        self, silent: Mapping[str, int], settle: Callable[[OpenCall], Settlement], limit: int
+    ) -> int:
+        await self.record(Batch("journal-1"))
+        return await super().expire(silent, settle, limit)
+
+
+async def test_a_sign_of_life_in_the_last_moment_counts(clock: FakeClock) -> None:
+    store = Late()
+    await store.record(Batch("journal-1", (intent("c1"),)))
+    assert await pass_time(Sweeper(store, clock, silence_s=60), clock, 600) == 0
+
+
 async def test_many_calls_are_settled_in_rounds(store: MemoryLedgerStore, clock: FakeClock) -> None:
     await store.record(Batch("journal-1", tuple(intent(f"c{n}") for n in range(1200))))
     sweeper = Sweeper(store, clock, silence_s=60)
     await sweeper.sweep()
-    clock.advance(60)
-    assert await sweeper.sweep() == 1200
+    assert await pass_time(sweeper, clock, 60) == 1200
     assert await sweeper.sweep() == 0
 
 
@@ -87,8 +144,7 @@ async def test_the_last_checkpoint_is_billed_at_the_price_of_the_intent(
 ) -> None:
     await store.record(Batch("journal-1", (checkpoint("c1", Quantities(0, 64), "journal-1", 9),)))
     await sweeper.sweep()
-    clock.advance(60)
-    await sweeper.sweep()
+    await pass_time(sweeper, clock, 60)
     row = await store.record_of("acct_a", "c1")
     assert row is not None
     assert (row.ending.outcome, row.ending.estimated, row.swept) == (Outcome.EXPIRED, True, True)

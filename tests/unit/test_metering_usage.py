@@ -16,6 +16,7 @@ def ms(*moment: int) -> int:
 
 
 DECEMBER = ms(2024, 12, 1)
+CALLS = [f"01937f2c-0000-7000-8000-00000000000{n}" for n in range(4)]
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ async def query() -> UsageQuery:
     moments = [DECEMBER - 1, DECEMBER, ms(2024, 12, 31, 23, 59, 59), ms(2025, 1, 1)]
     rows = [
         Settlement(
-            Call(f"c{n}", "acct_a", "", "", "", "", "gpt-4", "", at_ms, "", n),
+            Call(CALLS[n], "acct_a", "", "", "", "", "gpt-4", "", at_ms, "", n),
             Ending(Outcome.COMPLETED, "gpt-4", "openai"),
             Quantities(10, 5),
             100,
@@ -74,7 +75,7 @@ async def test_pages_hold_what_was_asked_for_and_the_last_has_no_token(query: Us
         token = page.next_page_token
         if not token:
             break
-    assert pages == [["c3", "c2", "c1"], ["c0"]]
+    assert pages == [[CALLS[3], CALLS[2], CALLS[1]], [CALLS[0]]]
     assert (await query.records("acct_a", 4, "")).next_page_token == ""
 
 
@@ -84,8 +85,16 @@ async def test_too_large_a_page_is_refused(query: UsageQuery) -> None:
     assert (refused.value.reason, refused.value.field) == (Reason.INVALID_REQUEST, "page_size")
 
 
-@pytest.mark.parametrize("token", ["x", "äöü", "bm8=", "OjE=", "YWJjOmMx", "LTU6YzE=", "A" * 9_000])
+@pytest.mark.parametrize(
+    "token", ["x", "äöü", "bm8=", "OjE=", "YWJjOmMx", "LTU6YzE=", "A" * 9_000, "MTpub3QtYW4taWQ="]
+)
 async def test_a_foreign_page_token_is_refused(query: UsageQuery, token: str) -> None:
     with pytest.raises(HeadgateError) as refused:
         await query.records("acct_a", 3, token)
     assert (refused.value.reason, refused.value.field) == (Reason.INVALID_REQUEST, "page_token")
+
+
+async def test_what_is_no_call_id_names_no_call(query: UsageQuery) -> None:
+    assert (await query.record_of("acct_a", CALLS[0])).settlements
+    assert not (await query.record_of("acct_a", "not-an-id")).settlements
+    assert not (await query.record_of("acct_a", CALLS[0].upper())).settlements

@@ -52,9 +52,25 @@ def test_an_error_survives_the_wire_whole(reason: Reason) -> None:
 
 
 @pytest.mark.parametrize(
-    "code", [grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.UNKNOWN]
+    "code",
+    [
+        grpc.StatusCode.NOT_FOUND,
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.PERMISSION_DENIED,
+        grpc.StatusCode.UNIMPLEMENTED,
+        grpc.StatusCode.UNKNOWN,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.UNAVAILABLE,
+    ],
 )
 def test_a_status_that_is_not_ours_never_looks_like_an_answer(code: grpc.StatusCode) -> None:
     error = error_of(AioRpcError(code, Metadata(), Metadata(), "from a proxy"))
-    assert error.reason is Reason.SERVICE_UNAVAILABLE
+    assert (error.reason, error.retry_after_ms) == (Reason.SERVICE_UNAVAILABLE, 1000)
     assert "proxy" not in error.message
+
+
+def test_damaged_details_are_no_details() -> None:
+    trailing = Metadata(("grpc-status-details-bin", b"\xff\xff"))
+    error = error_of(AioRpcError(grpc.StatusCode.NOT_FOUND, Metadata(), trailing, "no"))
+    assert error.reason is Reason.SERVICE_UNAVAILABLE

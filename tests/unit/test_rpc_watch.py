@@ -5,10 +5,18 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from headgate.inference.v1 import inference_pb2
+from headgate.routing.v1 import routing_pb2
 from headgate.routing.v1.routing_pb2 import Route, WatchRoutesResponse
 from headgate.watch.v1.watch_pb2 import Position
+from headgate_rpc.call import methods_of
 from headgate_rpc.errors import HeadgateError, Reason
-from headgate_rpc.watch import Update, Watcher, WatchSource
+from headgate_rpc.watch import WatchSource, ended_by, is_watch
+from headgate_rpc.watch_gauges import watch_gauges
+from headgate_rpc.watcher import OpenStream, Update, Watcher
+from headgate_telemetry.exposition import Exposition
+from headgate_telemetry.metrics import Metrics
+from headgate_testing.clock import FakeClock
 
 
 class Line:
@@ -59,6 +67,13 @@ class Follower:
             while dict(self.watcher.items) != dict(self.source.items):
                 self.changed.clear()
                 await self.changed.wait()
+
+
+def line_to(source: WatchSource[Route]) -> OpenStream:
+    async def open_line(position: Position) -> Line:
+        return Line(source.follow(position, WatchRoutesResponse))
+
+    return open_line
 
 
 def routes(*names: str) -> dict[str, Route]:
@@ -163,3 +178,140 @@ async def test_a_delete_may_name_what_was_never_an_item(source: WatchSource[Rout
     await asyncio.wait_for(follower.changed.wait(), 5)
     assert follower.updates[-1].deletes == ("principal/key_1",)
     follower.task.cancel()
+
+
+async def test_an_opening_that_never_answers_is_silence_too(source: WatchSource[Route]) -> None:
+    follower = Follower(source)
+    await asyncio.wait_for(follower.watcher.ready.wait(), 5)
+    opened = asyncio.Event()
+
+    async def hang(position: Position) -> Line:
+        if opened.is_set():
+            return Line(source.follow(position, WatchRoutesResponse))
+        opened.set()
+        return await asyncio.Event().wait()  # type: ignore[return-value]
+
+    stuck: Watcher[Route] = Watcher(
+        "routes", hang, lambda route: route.name, lambda update: None, silence_s=0.05, retry_s=0.001
+    )
+    task = asyncio.create_task(stuck.run())
+    await asyncio.wait_for(stuck.ready.wait(), 5)
+    assert opened.is_set()
+    task.cancel()
+    follower.task.cancel()
+
+
+async def test_the_pause_before_a_new_try_does_not_grow_for_ever(source: WatchSource[Route]) -> None:
+    follower = Follower(source)
+    await asyncio.wait_for(follower.watcher.ready.wait(), 5)
+    for number in range(3):
+        follower.lines[-1].cut = True
+        source.publish(routes(str(number)))
+        await follower.until_equal()
+        assert follower.watcher._failures == 0
+        assert follower.watcher.connected
+    follower.task.cancel()
+
+
+async def test_a_follower_that_is_ahead_of_a_replica_does_not_go_back(source: WatchSource[Route]) -> None:
+    source.replace(routes("a"))
+    ahead = Position(epoch=source.epoch, version=source.version + 1)
+    messages = source.follow(ahead, WatchRoutesResponse)
+    first = await anext(messages)
+    assert first.WhichOneof("body") == "heartbeat"
+    source.publish(routes("b"))  # which it knows
+    source.publish(routes("c"))
+    second = await anext(messages)
+    assert [route.name for route in second.delta.upserts] == ["c"]
+
+
+async def test_what_a_follower_has_seen_is_not_applied_again(source: WatchSource[Route]) -> None:
+    follower = Follower(source)
+    await asyncio.wait_for(follower.watcher.ready.wait(), 5)
+    source.publish(routes("a"))
+    await follower.until_equal()
+    updates = len(follower.updates)
+    again = WatchRoutesResponse(position=source.position)
+    again.delta.deletes.append("a")
+    follower.watcher._take(again)
+    assert (len(follower.updates), set(follower.watcher.items)) == (updates, {"a"})
+    follower.task.cancel()
+
+
+async def test_a_change_too_large_for_a_message_comes_in_parts(source: WatchSource[Route]) -> None:
+    messages = source.follow(source.position, WatchRoutesResponse)
+    assert (await anext(messages)).WhichOneof("body") == "heartbeat"
+    source.replace({str(n): Route(name=str(n), fallbacks=["x" * 100_000]) for n in range(30)})
+    kinds, last = [], False
+    while not last:
+        message = await anext(messages)
+        kinds.append(message.WhichOneof("body"))
+        assert message.ByteSize() <= 1024 * 1024 + 100
+        last = message.part.last
+    assert set(kinds) == {"part"}
+    source.publish(routes("a"))
+    assert (await anext(messages)).WhichOneof("body") == "delta"
+
+
+async def test_a_reader_slower_than_the_ring_gets_everything_again(source: WatchSource[Route]) -> None:
+    messages = source.follow(source.position, WatchRoutesResponse)
+    await anext(messages)
+    for number in range(10_001):
+        source.publish(routes(str(number % 3)))
+    assert (await anext(messages)).WhichOneof("body") == "part"
+
+
+async def test_followers_move_between_replicas_and_end_where_they_are(source: WatchSource[Route]) -> None:
+    other: WatchSource[Route] = WatchSource(heartbeat_s=0.05)
+    source.replace(routes("a"))
+    other.replace(routes("a", "b"))
+    follower = Follower(source)
+    await asyncio.wait_for(follower.watcher.ready.wait(), 5)
+    for replica in (other, source, other):
+        line = follower.lines[-1]
+        follower.source = replica
+        line.cut = True
+        await follower.until_equal()
+        assert follower.updates[-1].restarted
+        assert follower.watcher.position.epoch == replica.epoch
+    follower.task.cancel()
+
+
+async def test_a_watch_ends_when_its_server_leaves_also_between_two_messages(
+    source: WatchSource[Route],
+) -> None:
+    leaving = asyncio.Event()
+    messages = ended_by(leaving, source.follow(source.position, WatchRoutesResponse))
+    await anext(messages)
+    waiting = asyncio.ensure_future(anext(messages))
+    leaving.set()
+    with pytest.raises(HeadgateError) as gone:
+        await asyncio.wait_for(waiting, 5)
+    assert gone.value.reason is Reason.SERVICE_UNAVAILABLE
+
+
+def test_watches_are_known_by_their_contract() -> None:
+    inference = methods_of(inference_pb2.DESCRIPTOR.services_by_name["InferenceService"])
+    routing = methods_of(routing_pb2.DESCRIPTOR.services_by_name["RoutingService"])
+    assert is_watch(routing["WatchRoutes"])
+    assert not is_watch(inference["StreamGenerate"])
+    assert not is_watch(inference["Generate"])
+
+
+async def test_operators_see_how_old_each_watch_is(source: WatchSource[Route]) -> None:
+    clock, metrics = FakeClock(), Metrics()
+    names = ("routes", "catalogue")
+    watchers: list[Watcher[Route]] = [
+        Watcher(name, line_to(source), lambda route: route.name, lambda update: None, clock=clock)
+        for name in names
+    ]
+    watch_gauges(metrics, watchers)
+    task = asyncio.create_task(watchers[0].run())
+    await asyncio.wait_for(watchers[0].ready.wait(), 5)
+    task.cancel()
+    text = Exposition(metrics).render("")[0].decode()
+    assert 'headgate_watch_connected{watch="routes"} 1.0' in text
+    assert 'headgate_watch_connected{watch="catalogue"} 0.0' in text
+    clock.advance(7)
+    text = Exposition(metrics).render("")[0].decode()
+    assert 'headgate_watch_age_seconds{watch="routes"} 7.0' in text

@@ -161,6 +161,45 @@ async def test_close_sends_what_is_queued_and_counts_what_it_could_not():
     assert kept.dropped == 3
 
 
+async def test_a_batch_too_large_for_the_collector_is_not_sent_for_ever(start):
+    async with collector() as kept, asyncio.timeout(20):
+        kept.refuse_with = grpc.StatusCode.RESOURCE_EXHAUSTED
+        running = start(kept.endpoint)
+        running.exporter.offer(batch("too large"), 9)
+        while not running.kept.dropped:
+            await asyncio.sleep(0)
+        kept.refuse_with = None
+        running.exporter.offer(batch("next"), 1)
+        assert [span.name for span in await kept.wait_for(1)] == ["next"]
+        assert running.kept.dropped == 9
+        assert running.pauses.seconds == []
+
+
+async def test_close_gives_a_collector_that_hangs_its_time_and_no_more():
+    kept = Kept()
+    async with collector() as there, asyncio.timeout(20):
+        there.answering.clear()
+        exporter = SpanExporter(open_channel(there.endpoint), log=kept, on_drop=kept.drop, timeout=60)
+        for _ in range(3):
+            exporter.offer(batch(), 2)
+        await exporter.close(timeout=0.2)
+        assert kept.dropped == 6
+
+
+async def test_while_the_collector_hangs_the_queue_keeps_the_newest(start):
+    async with collector() as kept, asyncio.timeout(20):
+        kept.answering.clear()
+        running = start(kept.endpoint, limit_bytes=10 * len(batch("000")))
+        for number in range(100):
+            running.exporter.offer(batch(f"{number:03}"), 1)
+            await asyncio.sleep(0)
+        kept.answering.set()
+        names = [span.name for span in await kept.wait_for(11)]
+        # The first was on its way when the collector hung.
+        assert names == ["000", *(f"{number:03}" for number in range(90, 100))]
+        assert running.kept.dropped == 89
+
+
 async def test_a_batch_above_the_limit_is_dropped_alone(start):
     async with collector() as kept, asyncio.timeout(20):
         running = start(kept.endpoint, limit_bytes=1000)

@@ -15,7 +15,7 @@ from headgate_telemetry.counters import CallCounters
 from headgate_telemetry.metrics import Gauge, Metrics
 from headgate_telemetry.observer import RecordingObserver
 from headgate_telemetry.record import AttemptRecord, CallRecord, EdgeRecord, TraceContext
-from headgate_telemetry.recorder import Recorder
+from headgate_telemetry.recorder import WAITING_LIMIT, Recorder, Tracing
 
 START = 1_795_252_320_000_000_000
 TRACE = TraceContext("a" * 32, "b" * 16, "c" * 16)
@@ -252,6 +252,63 @@ async def test_the_task_writes_in_slices_so_that_others_run_between(kept):
     task.cancel()
 
 
+class Encoded:
+    """An encoder and an exporter in one: a record is `each` bytes."""
+
+    def __init__(self, each=1):
+        self.each = each
+        self.size = 0
+        self.offered: list[int] = []
+
+    def add_call(self, call: CallRecord) -> None:
+        self.size += self.each
+
+    def add_edge(self, edge: EdgeRecord) -> None:
+        self.size += self.each
+
+    def take(self) -> tuple[bytes, int]:
+        size, self.size = self.size, 0
+        return b"x" * size, size // self.each
+
+    def offer(self, batch: bytes, spans: int) -> None:
+        self.offered.append(len(batch))
+
+
+async def test_spans_leave_once_a_second(kept):
+    ticks, encoded = Ticks(), Encoded()
+    tracing = Tracing(encoded, encoded)
+    recorder = Recorder("suite", kept, CallCounters(Metrics()), kept, tracing=tracing, sleep=ticks.sleep)
+    task = asyncio.create_task(recorder.run())
+    for _ in range(60):
+        recorder.add(make_call())
+        await ticks.tick()
+    task.cancel()
+    assert encoded.offered == [20, 20, 20]
+
+
+def test_spans_leave_earlier_once_they_are_a_megabyte(kept):
+    encoded = Encoded(each=300_000)
+    recorder = Recorder("suite", kept, CallCounters(Metrics()), kept, tracing=Tracing(encoded, encoded))
+    for _ in range(10):
+        recorder.add(make_call())
+    recorder.flush()
+    # No collector takes more than 4 MiB, so a batch is never larger than the limit and one record.
+    assert encoded.offered == [1_200_000, 1_200_000, 600_000]
+
+
+def test_records_that_nobody_writes_are_bounded_and_the_oldest_are_counted(kept):
+    lost: list[int] = []
+    recorder = Recorder("suite", kept, CallCounters(Metrics()), kept, quiet=True, on_drop=lost.append)
+    for _ in range(10):
+        recorder.add(make_edge(http_status=500))
+    newer = make_edge()
+    for _ in range(WAITING_LIMIT - 1):
+        recorder.add(newer)
+    recorder.flush()
+    assert sum(lost) == 9
+    assert kept.counted == 1  # of the ten failures
+
+
 async def test_the_observer_closes_the_record(kept):
     recorder = Recorder("suite", kept, CallCounters(Metrics()), kept)
     metrics = Metrics()
@@ -261,11 +318,13 @@ async def test_the_observer_closes_the_record(kept):
     assert isinstance(running, Gauge)
     call = running_call(make_call(ended_ns=0, account_id="", call_id=""))
     call.call_id, call.request_id = "c9", "r9"
+    call.initial_metadata |= {"x-ratelimit-limit-requests": "60", "x-ratelimit-remaining-requests": "59"}
     call.principal = Principal("key1", "acct9", "sk-hg-9", frozenset(), frozenset(), "standard")
     observer.started(call)
-    assert running.read() == 1
+    assert running.value() == 1
     observer.finished(call, HeadgateError(Reason.MODEL_NOT_FOUND, "No such model."))
-    assert running.read() == 0
+    assert running.value() == 0
+    assert (call.record.request_limit, call.record.requests_left) == ("60", "59")
     recorder.flush()
     (line,) = kept.lines
     assert (line["call_id"], line["account"], line["key_prefix"], line["request_id"]) == (

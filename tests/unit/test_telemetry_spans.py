@@ -1,14 +1,11 @@
 """The spans of a request are one tree with OpenTelemetry's names, equal to what the SDK would have made."""
 
 import dataclasses
+import random
 
 import pytest
-from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.semconv._incubating.attributes import gen_ai_attributes, rpc_attributes, service_attributes
 from opentelemetry.semconv.attributes import (
     client_attributes,
@@ -17,15 +14,15 @@ from opentelemetry.semconv.attributes import (
     server_attributes,
     url_attributes,
 )
-from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags, set_span_in_context
-from opentelemetry.trace import Status as SdkStatus
-from opentelemetry.trace import StatusCode as SdkStatusCode
 
-from headgate_telemetry import attributes, genai
+from headgate_telemetry import genai
+from headgate_telemetry.counters import CallCounters
+from headgate_telemetry.metrics import Metrics
 from headgate_telemetry.record import AttemptRecord, CallRecord, EdgeRecord, TraceContext
+from headgate_telemetry.recorder import Recorder, Tracing
 from headgate_telemetry.resource import resource_attributes
-from headgate_telemetry.sdk import tracer_provider
 from headgate_telemetry.spans import SpanEncoder
+from headgate_testing.sdk_spans import sdk_spans
 
 START = 1_795_252_320_000_000_000
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -206,63 +203,137 @@ def test_names_equal_the_semantic_conventions():
     assert {name for name in ours if not name.startswith("headgate.")} <= official
 
 
-class FixedIds(IdGenerator):
-    """Gives the SDK the ids of our records, in order."""
+class Sent:
+    """An exporter that keeps what it is given."""
 
-    def __init__(self, spans):
-        self._spans = iter(spans)
+    def __init__(self):
+        self.requests: list[ExportTraceServiceRequest] = []
 
-    def generate_trace_id(self):
-        return int(TRACE_ID, 16)
-
-    def generate_span_id(self):
-        return int(next(self._spans), 16)
-
-
-def through_the_sdk(records):
-    """The same spans as the SDK makes and encodes them."""
-    kept = InMemorySpanExporter()
-    provider = tracer_provider(RESOURCE, None)
-    provider.add_span_processor(SimpleSpanProcessor(kept))
-    ids = FixedIds(trace.span_id for *_, trace, _, _, _, _ in records)
-    # The SDK takes any IdGenerator, but its attribute is inferred as the default one.
-    provider.id_generator = ids  # type: ignore[assignment]
-    tracer = provider.get_tracer("headgate")
-    for name, kind, trace, started, ended, found, error in records:
-        parent = None
-        if trace.parent_span_id:
-            above = SpanContext(int(TRACE_ID, 16), int(trace.parent_span_id, 16), False, TraceFlags(1))
-            parent = set_span_in_context(NonRecordingSpan(above))
-        span = tracer.start_span(name, parent, kind, found, start_time=started)
-        if error:
-            span.set_status(SdkStatus(SdkStatusCode.ERROR, error))
-        span.end(ended)
-    request = encode_spans(kept.get_finished_spans())
-    provider.shutdown()
-    return request.resource_spans[0]
+    def offer(self, batch: bytes, spans: int) -> None:
+        self.requests.append(ExportTraceServiceRequest.FromString(batch))
+        assert (
+            sum(len(of_scope.spans) for of_scope in self.requests[-1].resource_spans[0].scope_spans) == spans
+        )
 
 
-@pytest.mark.parametrize("reason", ["", "CANCELLED", "INTERNAL_ERROR"])
-def test_the_sdk_makes_the_same_spans(reason):
-    one_edge = edge(reason=reason, http_status=499 if reason else 200)
-    tries = [attempt(1, reason="UPSTREAM_ERROR"), attempt(2, reason=reason)]
-    one_call = call(reason=reason, message="Why." if reason else "", attempts=tries)
-    expected = through_the_sdk(
-        [
-            (attributes.edge_name(one_edge), SpanKind.SERVER, one_edge.trace, one_edge.started_ns, one_edge.ended_ns,
-             attributes.edge_fixed(one_edge) | attributes.edge_variable(one_edge), reason),
-            (attributes.call_name(one_call), SpanKind.SERVER, one_call.trace, one_call.started_ns, one_call.ended_ns,
-             attributes.call_fixed(one_call) | attributes.call_variable(one_call), one_call.message),
-            *((attributes.attempt_name(one_call, each), SpanKind.CLIENT, each.trace, each.started_ns, each.ended_ns,
-               attributes.attempt_fixed(one_call, each), each.reason) for each in tries),
-        ]
-    )  # fmt: skip
-    encoder = SpanEncoder(RESOURCE)
-    encoder.add_edge(one_edge)
-    encoder.add_call(one_call)
-    ours = ExportTraceServiceRequest.FromString(encoder.take()[0]).resource_spans[0]
-    assert ours.resource == expected.resource
-    for mine, theirs in zip(ours.scope_spans[0].spans, expected.scope_spans[0].spans, strict=True):
-        theirs.ClearField("flags")  # whether the parent is remote, which nobody downstream of us needs
-        mine.status.SetInParent()  # the SDK writes an empty status where we write none
-        assert mine == theirs
+class Unused:
+    """Log and lines that nobody reads here."""
+
+    def write(self, lines: bytes, count: int) -> None: ...
+
+    def exception(self, event: str, **fields: object) -> None:
+        raise AssertionError(event)
+
+
+def ours(records):
+    """The spans of these records on their whole way through the recorder."""
+    sent = Sent()
+    tracing = Tracing(SpanEncoder(RESOURCE), sent)
+    recorder = Recorder("headgate", Unused(), CallCounters(Metrics()), Unused(), tracing=tracing)
+    for record in records:
+        recorder.add(record)
+    recorder.flush()
+    first, *more = (of_resource for request in sent.requests for of_resource in request.resource_spans)
+    for each in more:
+        assert each.resource == first.resource
+        first.scope_spans[0].spans.extend(each.scope_spans[0].spans)
+    return first
+
+
+def assert_equal(mine, theirs):
+    assert mine.resource == theirs.resource
+    assert mine.scope_spans[0].scope == theirs.scope_spans[0].scope
+    for one, other in zip(mine.scope_spans[0].spans, theirs.scope_spans[0].spans, strict=True):
+        other.ClearField("flags")  # whether the parent is remote, which nobody downstream of us needs
+        one.status.SetInParent()  # the SDK writes an empty status where we write none
+        for span in (one, other):
+            span.attributes.sort(key=lambda pair: pair.key)
+        assert one == other
+
+
+KINDS = {
+    "chat": lambda: [call(attempts=[attempt()])],
+    "whole chat": lambda: [edge(), call(method="Generate", streamed=False, first_token_ns=0, attempts=[attempt()])],
+    "stream": lambda: [edge(), call(streamed=True, attempts=[attempt()])],
+    "second provider": lambda: [
+        call(
+            attempts=[
+                attempt(1, reason="UPSTREAM_ERROR", http_status=503, outcome="FAILED"),
+                attempt(2, provider="spare", server_address="", http_status=0, outcome="TIMED_OUT",
+                        reason="UPSTREAM_TIMEOUT"),
+                attempt(3, provider="third"),
+            ]
+        )
+    ],
+    "cut stream": lambda: [
+        edge(reason="CANCELLED", http_status=499),
+        call(reason="CANCELLED", outcome="CANCELLED", estimated=True, finish_reasons=(),
+             attempts=[attempt(reason="CANCELLED", ended_ns=0)]),
+    ],
+    "embeddings": lambda: [
+        edge(route="/v1/embeddings"),
+        call(operation="embeddings", method="Embed", streamed=False, output_tokens=0, finish_reasons=(),
+             first_token_ns=0, attempts=[attempt(model="text-embedding-ada-002")]),
+    ],
+    "stranger": lambda: [
+        edge(reason="AUTHENTICATION_FAILED", http_status=401),
+        call(reason="AUTHENTICATION_FAILED", message="No such key.", account_id="", key_prefix="", operation=""),
+    ],
+    "control plane": lambda: [
+        call(service="headgate.auth.v1.AuthService", method="CreateKey", operation="", endpoint="POST /v1/keys")
+    ],
+    "internal that failed": lambda: [
+        call(service="headgate.metering.v1.MeteringService", method="AcquireLeases", internal=True, operation="",
+             account_id="", endpoint="/headgate.metering.v1.MeteringService/AcquireLeases",
+             reason="SERVICE_UNAVAILABLE")
+    ],
+    "unknown reason": lambda: [edge(http_status=500), call(reason="NEVER_HEARD_OF", message="?")],
+    "no route": lambda: [edge(method="HACK", route="", http_status=404, reason="NOT_FOUND")],
+    "root and remote parent": lambda: [edge(trace=context(1)), edge(trace=context(7, 0xBEEF)), call(trace=context(8))],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_sdk_makes_the_same_spans(kind):
+    assert_equal(ours(KINDS[kind]()), sdk_spans(KINDS[kind](), RESOURCE))
+
+
+def test_the_sdk_makes_the_same_of_a_thousand_random_records():
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    draw = random.Random(seed)
+    texts = ("", "a", "é😀", "x" * 63, "y" * 64, "z" * 65, "ü" * 64, "long " * 100, "\u2028\n\0")
+    numbers = (0, 1, 127, 128, 16383, 16384, 2**21 - 1, 2**21, 2**35, 2**63 - 1, -1, -(2**63))
+    reasons = ("", "", "", "CANCELLED", "UPSTREAM_TIMEOUT", "RATE_LIMIT_EXCEEDED", "ODD")
+
+    def one(number):
+        trace = TraceContext(f"{draw.getrandbits(128) or 1:032x}", f"{number + 1:016x}",
+                             draw.choice(("", f"{draw.getrandbits(64) or 1:016x}")))  # fmt: skip
+        reason = draw.choice(reasons)
+        common = {"trace": trace, "request_id": draw.choice(texts), "client_address": draw.choice(texts),
+                  "reason": reason, "ended_ns": START + draw.choice(numbers[:9])}  # fmt: skip
+        if draw.random() < 0.3:
+            return edge(
+                http_status=draw.choice((200, 404, 500, 503)), route=draw.choice(("", "/v1/models")), **common
+            )
+        tries = [attempt(n, reason=draw.choice(reasons), http_status=draw.choice((0, 200, 503)),
+                         server_address=draw.choice(texts), ended_ns=draw.choice((0, START + 9)))
+                 for n in range(1, draw.randrange(1, 5))]  # fmt: skip
+        return call(
+            operation=draw.choice(("", "chat", "embeddings")), call_id=draw.choice(texts),
+            account_id=draw.choice(("", "acct")), key_prefix=draw.choice(texts), message=draw.choice(texts[:7]),
+            requested_model=draw.choice(texts), model=draw.choice(texts[:4]), streamed=draw.random() < 0.5,
+            estimated=draw.random() < 0.5, outcome=draw.choice(("", "COMPLETED")), attempts=tries,
+            input_tokens=draw.choice(numbers), output_tokens=draw.choice(numbers),
+            cost_nano_usd=draw.choice(numbers), finish_reasons=draw.choice(((), ("stop",), ("é", "length"))),
+            first_token_ns=draw.choice((0, START + 5_000_000)), **common,
+        )  # fmt: skip
+
+    records = [one(number) for number in range(1000)]
+    assert_equal(ours(records), sdk_spans(records, RESOURCE))
+
+
+def test_what_is_not_sampled_or_nobodys_call_is_not_sent():
+    unsampled = TraceContext(TRACE_ID, f"{9:016x}", sampled=False)
+    sent = ours([edge(trace=unsampled), call(trace=unsampled), call(internal=True), edge()])
+    assert [span.name for span in sent.scope_spans[0].spans] == ["POST /v1/chat/completions"]

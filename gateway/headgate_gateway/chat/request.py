@@ -131,6 +131,11 @@ class ChatRequest:
         spec.model = body.model
         for index, (message, raw) in enumerate(zip(body.messages, _trees(tree, "messages"), strict=True)):
             _add_message(spec, message, raw, index)
+        if len(tree) > 2:
+            self._fill_options(spec)
+
+    def _fill_options(self, spec: GenerationSpec) -> None:
+        body, tree = self._body, self._tree
         _set_sampling(spec, body)
         if body.tools:
             spec.tools.extend(

@@ -1,8 +1,11 @@
 """The gate of every service: credential → principal → address list → request limit → scope (RATE-21)."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 from headgate.auth.v1 import auth_pb2
 from headgate.metering.v1 import metering_pb2
@@ -24,7 +27,9 @@ from headgate_credentials import from_metadata
 from headgate_rpc.call import INTERNAL_SCOPE, CallContext
 from headgate_rpc.channel import Options, StreamReply
 from headgate_rpc.errors import HeadgateError
-from headgate_rpc.watch import Update, Watcher
+from headgate_rpc.snapshot import SnapshotFile
+from headgate_rpc.watch_thread import ThreadChannel, WatchThread
+from headgate_rpc.watcher import Update, Watcher
 
 # A valid credential is enough, and the handler charges the request: only it knows the class.
 ANY = "any"
@@ -52,9 +57,22 @@ class Admission:
         self._max_silence_s = max_silence_s
         self._open_calls = OpenCalls(self._is_good)
         self._followers: list[asyncio.Task[None]] = []
+        self._thread: WatchThread[auth_pb2.Principal] | None = None
+        self._news: deque[Update[auth_pb2.Principal]] = deque()
 
-    def connect(self, auth: AuthClient, metering: MeteringClient, leases: Leases) -> None:
+    def connect(
+        self,
+        auth: AuthClient,
+        metering: MeteringClient,
+        leases: Leases,
+        *,
+        credentials: ThreadChannel | None = None,
+        snapshots: Path | None = None,
+    ) -> None:
         """Says where principals, policies and units come from.
+
+        Over `credentials`, a channel to an auth of another process, a thread of its own follows what is revoked.
+        In the folder `snapshots` the policies are kept for a start while metering is away.
 
         Not in the constructor, because within one process these clients lead to the host that this gate guards.
         """
@@ -67,21 +85,38 @@ class Admission:
         self._callers = Callers(ask, self._clock, self._caller_limits)
         self._requests = RequestLimits(self._policies, leases, self._clock)
         self._tokens = TokenLimits(self._policies, leases, self._clock)
-        self._credentials_watch = _credentials_watch(auth, self._on_credentials, self._clock)
-        self._policies_watch = _policies_watch(metering, self._on_policies, self._clock)
+        self._policies_watch = _policies_watch(metering, self._on_policies, self._clock, snapshots)
+        if credentials is None:
+            self._credentials_watch = _credentials_watch(auth, self._on_credentials, self._clock)
+        else:
+            self._thread = WatchThread[auth_pb2.Principal](credentials, self._catch_up)
+            self._news = self._thread.news
+            self._credentials_watch = _credentials_watch(
+                AuthClient(credentials), self._thread.learned, self._clock
+            )
 
     @property
     def waits(self) -> int:
         """Calls that waited for auth, since the start."""
         return self._callers.waits
 
+    @property
+    def watches(self) -> tuple[Watcher[Any], ...]:
+        """What is followed, for its metrics."""
+        return self._credentials_watch, self._policies_watch
+
     async def start(self) -> None:
         """Follows auth and metering until stopped; neither needs to be there yet."""
-        for watch in (self._credentials_watch, self._policies_watch):
-            self._followers.append(asyncio.create_task(watch.run()))
+        self._followers.append(asyncio.create_task(self._policies_watch.run()))
+        if self._thread is None:
+            self._followers.append(asyncio.create_task(self._credentials_watch.run()))
+        else:
+            await self._thread.start(self._credentials_watch)
 
     async def stop(self) -> None:
         """Stops following."""
+        if self._thread is not None:
+            await self._thread.stop()
         for task in self._followers:
             task.cancel()
         for task in self._followers:
@@ -132,9 +167,13 @@ class Admission:
         credential = from_metadata(call.metadata)
         if credential is None:
             raise errors.no_credential()
+        if self._news:
+            self._catch_up()
         principal = self._callers.known(credential)
         if principal is None:
             principal = await self._callers.find(credential)
+            if self._news:  # may be about this very answer
+                return await self._principal(call)
         elif self._credentials_watch.age_seconds() > self._max_silence_s:
             raise errors.auth_is_away()
         self._check(principal, call)
@@ -158,6 +197,11 @@ class Admission:
         except HeadgateError as refusal:
             return refusal.condition.http not in {401, 403}
         return True
+
+    def _catch_up(self) -> None:
+        """What the thread has heard comes into force: at the next call, however long the loop's queue is."""
+        while self._news:
+            self._on_credentials(self._news.popleft())
 
     def _on_credentials(self, update: Update[auth_pb2.Principal]) -> None:
         if update.restarted:
@@ -187,9 +231,15 @@ def _credentials_watch(
 
 
 def _policies_watch(
-    metering: MeteringClient, on_update: Callable[[Update[metering_pb2.RatePolicy]], None], clock: Clock
+    metering: MeteringClient,
+    on_update: Callable[[Update[metering_pb2.RatePolicy]], None],
+    clock: Clock,
+    snapshots: Path | None,
 ) -> Watcher[metering_pb2.RatePolicy]:
     async def follow(position: Position) -> StreamReply[metering_pb2.WatchPoliciesResponse]:
         return await metering.watch_policies(metering_pb2.WatchPoliciesRequest(position=position))
 
-    return Watcher("policies", follow, lambda policy: policy.name, on_update, clock=clock)
+    file = None
+    if snapshots is not None:
+        file = SnapshotFile(snapshots / "policies", metering_pb2.WatchPoliciesResponse, clock)
+    return Watcher("policies", follow, lambda policy: policy.name, on_update, clock=clock, snapshot=file)

@@ -67,7 +67,7 @@ class Callers:
         self._keys_of: dict[str, set[bytes]] = {}
         self._flights: dict[bytes, asyncio.Task[_Outcome]] = {}
         self._position = Position()
-        self._restarts = 0
+        self._changes = 0
         self.waits = 0
 
     def known(self, credential: str) -> Principal | None:
@@ -106,6 +106,7 @@ class Callers:
     def forget(self, names: tuple[str, ...], position: Position) -> None:
         """Forgets `principal/<id>` or `account/<id>`; older answers of auth are void from now on."""
         self._position = position
+        self._changes += 1
         self._refusals.clear()
         for name in names:
             for key in tuple(self._keys_of.get(name, ())):
@@ -114,7 +115,7 @@ class Callers:
     def forget_all(self, position: Position) -> None:
         """Forgets everybody: changes may have been missed."""
         self._position = position
-        self._restarts += 1
+        self._changes += 1
         self._refusals.clear()
         self._entries.clear()
         self._keys_of.clear()
@@ -154,16 +155,17 @@ class Callers:
     async def _fresh_answer(self, credential: str) -> Principal:
         """Asks until the answer is newer than every invalidation seen."""
         while True:
-            restarts = self._restarts
+            changes = self._changes
             answer = await self._ask(credential)
-            if not self._is_outdated(answer.position, restarts):
+            if not self._is_outdated(answer.position, changes):
                 return from_message(answer.principal)
 
-    def _is_outdated(self, position: Position, restarts: int) -> bool:
+    def _is_outdated(self, position: Position, changes: int) -> bool:
         if position.epoch == self._position.epoch:
             return position.version < self._position.version
-        # Of two epochs neither is known to be the newer one, unless the change came while we waited.
-        return restarts != self._restarts
+        # Another replica of auth than the one we hear: their versions cannot be compared, but a change that was heard
+        # before we asked had been stored before.
+        return changes != self._changes
 
     def _remember(self, key: bytes, principal: Principal) -> _Entry:
         self._drop(key)

@@ -35,5 +35,5 @@ def duration(ms: int) -> str:
         return f"{max(ms, 0)}ms"
     minutes, rest = divmod(ms, 60_000)
     seconds, fraction = divmod(rest, 1000)
-    text = f"{seconds}s" if not fraction else f"{rest / 1000:.3f}".rstrip("0") + "s"
+    text = f"{seconds}.{fraction:03d}".rstrip("0") + "s" if fraction else f"{seconds}s"
     return f"{minutes}m{text}" if minutes else text

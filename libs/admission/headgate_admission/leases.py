@@ -9,8 +9,9 @@ from headgate_leases.refusal import BucketState, Refusal
 class Leases(Protocol):
     """Units leased from metering, spent here."""
 
-    def take(self, bucket_id: str, units: int = 1) -> bool:
-        """Spends units held here, without waiting; False means that metering must be asked."""
+    def take(self, bucket_id: str, units: int = 1) -> BucketState | None:
+        """Spends units held here, without waiting, and says how the bucket stands then; None means that metering
+        must be asked."""
 
     async def acquire(self, bucket_id: str, units: int, figures: TokenBucket) -> Refusal | None:
         """Spends units, asking metering where need be; None means they are spent."""

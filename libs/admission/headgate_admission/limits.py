@@ -31,10 +31,10 @@ class RequestLimits:
             unlimited_headers(call.initial_metadata, self._clock.wall_ms())
             return
         bucket_id = limit.prefix + principal_id
-        if not self._leases.take(bucket_id):
-            refusal = await self._leases.acquire(bucket_id, 1, limit.figures)
-            self._check(call, refusal, limit, REQUESTS)
-        state = state_of(self._leases, bucket_id, limit.figures)
+        state = self._leases.take(bucket_id)
+        if state is None:
+            self._check(call, await self._leases.acquire(bucket_id, 1, limit.figures), limit, REQUESTS)
+            state = state_of(self._leases, bucket_id, limit.figures)
         if policy.per_address:
             state = min(state, await self._charge_address_too(call, limit, bucket_id), key=_remaining)
         self._show(call, state)

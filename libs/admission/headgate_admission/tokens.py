@@ -45,11 +45,12 @@ class TokenLimits:
         if limit is None:
             return TokenReservation(self._leases, None, units)
         bucket_id = limit.prefix + principal.id
-        if not self._leases.take(bucket_id, units):
+        state = self._leases.take(bucket_id, units)
+        if state is None:
             refusal = await self._leases.acquire(bucket_id, units, limit.figures)
             if refusal is not None:
                 self._refuse(call, refusal)
-        state = state_of(self._leases, bucket_id, limit.figures)
+            state = state_of(self._leases, bucket_id, limit.figures)
         token_headers(call.initial_metadata, state, self._clock.wall_ms())
         return TokenReservation(self._leases, bucket_id, units)
 

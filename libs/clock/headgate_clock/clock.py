@@ -25,6 +25,5 @@ class SystemClock:
         """Milliseconds since the Unix epoch."""
         return time.time_ns() // 1_000_000
 
-    def monotonic(self) -> float:
-        """Seconds since some fixed moment of this process."""
-        return time.monotonic()
+    # Asked ten times in a call: the function itself, without a frame around it.
+    monotonic = staticmethod(time.monotonic)

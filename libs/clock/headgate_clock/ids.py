@@ -5,13 +5,12 @@ from random import getrandbits
 
 from headgate_clock.clock import Clock
 
-# The variant bits `10` leave four values to the first digit of the fourth group.
-_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
-
 
 def uuid7(clock: Clock) -> str:
     """A new UUIDv7 in canonical text form (36 characters, lower case), stamped with the clock's wall time."""
-    time = f"{clock.wall_ms():012x}"
+    ms = clock.wall_ms()
     # Unique, not secret: the system's own randomness costs ten times as much, on every call.
-    noise = f"{getrandbits(80):020x}"
-    return f"{time[:8]}-{time[8:]}-7{noise[:3]}-{_VARIANT[noise[3]]}{noise[4:7]}-{noise[7:19]}"
+    noise = getrandbits(74)
+    return "%08x-%04x-7%03x-%04x-%012x" % (  # noqa: UP031 - two thirds of an f-string's time
+        ms >> 16, ms & 0xFFFF, noise >> 62, 0x8000 | noise >> 48 & 0x3FFF, noise & 0xFFFF_FFFF_FFFF,
+    )  # fmt: skip

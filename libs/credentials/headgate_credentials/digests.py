@@ -13,4 +13,4 @@ def digest(text: str, pepper: Secret) -> bytes:
 
 def cache_key(text: str) -> bytes:
     """SHA-256 (32 bytes): what a process remembers a credential by, without keeping it."""
-    return hashlib.sha256(text.encode(errors="surrogatepass")).digest()
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

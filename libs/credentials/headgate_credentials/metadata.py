@@ -13,7 +13,9 @@ def from_metadata(metadata: Mapping[str, str]) -> str | None:
     Raises INVALID_CREDENTIALS for an `authorization` of another form, for two credentials that differ, and
     for JSON Web Tokens.
     """
-    key = metadata.get("x-api-key", "").strip() or None
+    key = metadata.get("x-api-key")
+    if key is not None:
+        key = key.strip() or None
     authorization = metadata.get("authorization")
     if authorization is not None:
         bearer = _without_scheme(authorization)

@@ -26,7 +26,7 @@ def settle(connection: Connection, revision: Revision, name: str) -> None:
 
     Raises StoreError when it has tables without a stamp, or a stamp that is unknown here.
     """
-    stamp = _read_stamp(connection, name)
+    stamp = stamp_of(connection, name)
     if stamp is None:
         revision.metadata.create_all(connection)
         _STAMP.create(connection)
@@ -40,7 +40,8 @@ def settle(connection: Connection, revision: Revision, name: str) -> None:
         upgrade(connection, revision, stamp, name)
 
 
-def _read_stamp(connection: Connection, name: str) -> str | None:
+def stamp_of(connection: Connection, name: str) -> str | None:
+    """The revision of the store, None for a fresh one. Raises StoreError when it has tables without a stamp."""
     tables = inspect(connection).get_table_names()
     if not tables:
         return None

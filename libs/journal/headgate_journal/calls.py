@@ -13,9 +13,11 @@ from headgate.metering.v1.metering_pb2 import (
 from headgate.registry.v1.registry_pb2 import Price
 from headgate_journal.errors import JournalFull
 from headgate_journal.journal import Journal
-from headgate_money import FLAT, cost_nano_usd
+from headgate_journal.slots import Slot
+from headgate_money import FLAT, Rates, TokenCounts
 
 CHECKPOINT_UNITS = 32
+_ID_LENGTH = 36
 
 
 class Settlement(NamedTuple):
@@ -23,7 +25,7 @@ class Settlement(NamedTuple):
     fallback to another model. A tuple, since a frozen dataclass takes four times as long to make."""
 
     outcome: "Outcome.ValueType"
-    quantities: Quantities
+    counts: TokenCounts
     model: str
     provider: str
     estimated: bool = False
@@ -38,28 +40,39 @@ class MeteredCall:
     """One call between its intent and its settle. Nothing here awaits, so no cancellation can come between
     the steps."""
 
-    __slots__ = ("_checkpoint", "_event", "_journal", "_slot", "seq", "settled", "units")
+    __slots__ = (
+        "_checkpoint",
+        "_event",
+        "_journal",
+        "_rates",
+        "_slot",
+        "_slotless",
+        "seq",
+        "settled",
+        "units",
+    )
 
     settled: UsageEvent | None
     """The settle event, once there is one."""
 
-    def __init__(self, journal: Journal, intent: UsageEvent) -> None:
+    def __init__(self, journal: Journal, intent: UsageEvent, rates: Rates | None = None) -> None:
         """Append the intent, which must say whatever its settle shall say of the caller, the model, the price,
-        the worst case, and the input tokens as estimated. `kind` is filled in, and the object becomes the settle
-        in the end. Raises JournalFull: refuse the call. With `sync: always`, await `journal.synced(call.seq)`
-        before the provider is called."""
+        the worst case, and the input tokens as estimated; `rates` are those of its price. `kind` is filled in, and
+        the object becomes the settle in the end. Raises JournalFull: refuse the call. With `sync: always`, await
+        `journal.synced(call.seq)` before the provider is called."""
+        if len(intent.call.call_id) != _ID_LENGTH:
+            raise ValueError("a call id is a UUID")
         intent.kind = EVENT_KIND_INTENT
         self._journal = journal
         self._event = intent
+        self._rates = rates or Rates.of(intent.price if intent.HasField("price") else FLAT)
         self.settled = None
         self._checkpoint = CHECKPOINT_UNITS
         self.units = 0
-        self._slot = journal.slots.claim(intent.call.call_id)
-        try:
-            self.seq = journal.append(intent)
-        except BaseException:
-            self._release()
-            raise
+        # Claimed with the first progress: a call whose reply comes whole has none.
+        self._slot: Slot | None = None
+        self._slotless = False
+        self.seq = journal.append(intent)
 
     def progress(self, units: int) -> None:
         """The provider has sent `units` so far. Call it before the units are written to the caller: what the
@@ -67,6 +80,9 @@ class MeteredCall:
         self.units = units
         if self._slot is not None:
             self._slot.update(units)
+        elif not self._slotless:
+            self._slot = self._journal.slots.claim(self._event.call.call_id, units)
+            self._slotless = self._slot is None
         if units >= self._checkpoint:
             self._checkpoint = units + CHECKPOINT_UNITS
             self._append_checkpoint(units)
@@ -89,24 +105,29 @@ class MeteredCall:
 
     def _settle_event(self, settlement: Settlement) -> UsageEvent:
         event = self._event
+        rates = self._rates
         if settlement.price is not None:
             # Should this settle fail, another one may come at the intent's price.
             event = UsageEvent()
             event.CopyFrom(self._event)
             event.price.CopyFrom(settlement.price)
+            rates = Rates.of(settlement.price)
+        counts = settlement.counts
+        quantities = event.quantities
+        quantities.input_tokens = counts.input_tokens
+        quantities.output_tokens = counts.output_tokens
+        quantities.cached_input_tokens = counts.cached_input_tokens
+        quantities.reasoning_tokens = counts.reasoning_tokens
         event.kind = EVENT_KIND_SETTLE
         event.outcome = settlement.outcome
         event.model = settlement.model
         event.provider = settlement.provider
-        event.quantities.CopyFrom(settlement.quantities)
         event.estimated = settlement.estimated
         event.latency_ms = settlement.latency_ms
         event.first_token_ms = settlement.first_token_ms
         event.attempts = settlement.attempts
         event.error_reason = settlement.error_reason
-        event.cost_nano_usd = cost_nano_usd(
-            event.price if event.HasField("price") else FLAT, settlement.quantities
-        )
+        event.cost_nano_usd = rates.cost_nano_usd(counts)
         return event
 
     def _append_checkpoint(self, units: int) -> None:

@@ -144,24 +144,26 @@ class Journal:
 
         Raises JournalFull for an intent from 95 % on, for a checkpoint at 100 %, and for anything when the
         disk is full; JournalBroken when the disk failed."""
-        self._check_room(event.kind)
-        return self._put(event)
-
-    def _put(self, event: UsageEvent) -> int:
         kind = event.kind
+        self._check_room(kind)
+        return self._put(event, kind)
+
+    def _put(self, event: UsageEvent, kind: int) -> int:
         event.producer_id = self.producer_id
         event.seq = seq = self._last_seq + 1
         event.time_ms = time_ms = self._clock.wall_ms()
         call_id = event.call.call_id
         payload = event.SerializeToString()
         record = frame(payload)
-        if self._current.size + len(record) > self.limits.segment_bytes and self._current.size:
-            self._rotate()
+        size = len(record)
+        current = self._current
+        if current.size + size > self.limits.segment_bytes and current.size:
+            current = self._rotate()
         self._write(record)
-        self._current.size += len(record)
-        self._size += len(record)
+        current.size += size
+        self._size += size
         # The size first: whoever reads in another thread goes by the number.
-        self._last_seq = self._current.last_seq = seq
+        self._last_seq = current.last_seq = seq
         written = Written(seq, kind, call_id, time_ms, payload)
         if kind == EVENT_KIND_INTENT:
             self._open_calls[call_id] = written
@@ -246,7 +248,7 @@ class Journal:
         self._segments.append(segment)
         return segment
 
-    def _rotate(self) -> None:
+    def _rotate(self) -> Segment:
         first_seq = self._last_seq + 1
         path = segment_path(self._folder, self.producer_id, first_seq)
         try:
@@ -257,6 +259,7 @@ class Journal:
         self._current = Segment(path, first_seq, first_seq - 1)
         self._segments.append(self._current)
         self._syncer.switch(file)
+        return self._current
 
     def _start_afresh(self) -> None:
         """Leave one empty segment, so that the next start has nothing to read. It keeps the numbering."""
@@ -297,7 +300,7 @@ class Journal:
         changes nothing."""
         try:
             while (intent := self._pins(segment)) is not None:
-                self._put(intent.event)
+                self._put(intent.event, EVENT_KIND_INTENT)
                 self._open_calls[intent.call_id] = self._open_calls.pop(intent.call_id)  # now the newest
             self._syncer.sync_now()
         except JournalError:

@@ -53,8 +53,8 @@ class ProgressSlots:
         """Slots held by running calls."""
         return self.count - len(self._free)
 
-    def claim(self, call_id: str) -> Slot | None:
-        """A slot for a call (UUID text), or None when all are taken."""
+    def claim(self, call_id: str, units: int = 0) -> Slot | None:
+        """A slot for a call (UUID text) that has got so many units, or None when all are taken."""
         if not self._free:
             return None
         identity = bytes.fromhex(call_id.replace("-", ""))
@@ -62,7 +62,7 @@ class ProgressSlots:
             raise ValueError("a call id is a UUID")
         offset = self._free.pop()
         # The units first: a crash in between must not give this call the units of the one before.
-        _UNITS.pack_into(self._map, offset + _UNITS_OFFSET, 0)
+        _UNITS.pack_into(self._map, offset + _UNITS_OFFSET, units)
         self._map[offset : offset + _UNITS_OFFSET] = identity
         return Slot(self, self._map, offset)
 

@@ -64,16 +64,16 @@ class LeaseHolder:
         """Buckets remembered."""
         return len(self._holdings)
 
-    def take(self, bucket_id: str, units: int = 1) -> bool:
-        """Spend units held here, without waiting. False means: `await acquire`."""
+    def take(self, bucket_id: str, units: int = 1) -> BucketState | None:
+        """Spend units held here, without waiting, and say how the bucket stands then. None means: `await acquire`."""
         holding = self._holdings.get(bucket_id)
         if holding is None or holding.units < units or self._clock.monotonic() >= holding.expires:
-            return False
+            return None
         holding.units -= units
         holding.spent += units
         if holding.units < holding.low:
             self._queue(holding)
-        return True
+        return holding.state()
 
     async def acquire(self, bucket_id: str, units: int, figures: TokenBucket) -> Refusal | None:
         """Spend units, asking metering where need be; None means they are spent. `figures` are the policy's: the

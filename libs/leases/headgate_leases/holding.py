@@ -80,7 +80,8 @@ class Holding:
     def state(self) -> BucketState:
         """The figures for the limit headers."""
         limit = self.limit or (self.figures.capacity if self.figures else 0)
-        return BucketState(limit, max(0, self.remaining + self.units), self.reset_at_ms)
+        remaining = self.remaining + self.units
+        return BucketState(limit, remaining if remaining > 0 else 0, self.reset_at_ms)
 
     def ask(self, now: float, *, probe: bool) -> Asked | None:
         """The next ask; None when there is nothing to say. A `probe` goes out even then: it finds out whether

@@ -1,29 +1,37 @@
 """How one part of the suite calls another: the same few lines in one process and over the wire."""
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from types import MappingProxyType
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
 from headgate_rpc.call import Method
+from headgate_rpc.origin import Origin
 
 M_co = TypeVar("M_co", bound=Message, covariant=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What goes with a request: metadata (lower-case keys) and the time it may take, in seconds."""
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
-    metadata: Mapping[str, str] = field(default_factory=dict)
+
+class Options(NamedTuple):
+    """What goes with a request: metadata (lower-case keys), the time it may take, in seconds, and, from the edge of
+    the suite, where the call began."""
+
+    metadata: Mapping[str, str] = _NOTHING
     timeout: float | None = None
+    origin: Origin | None = None
+
+    def wire_metadata(self) -> Mapping[str, str]:
+        """All of it as metadata, for a call that leaves the process."""
+        return self.metadata if self.origin is None else {**self.metadata, **self.origin.metadata()}
 
 
 NO_OPTIONS = Options()
 
 
-@dataclass(frozen=True, slots=True)
-class Reply(Generic[M_co]):
+class Reply(NamedTuple, Generic[M_co]):
     """One reply with its initial and trailing metadata, merged."""
 
     message: M_co

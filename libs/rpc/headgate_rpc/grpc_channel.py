@@ -1,6 +1,7 @@
 """A channel to services of another process, over grpc.aio."""
 
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import grpc
@@ -8,41 +9,48 @@ from google.protobuf.message import Message
 
 from headgate_rpc.call import Method
 from headgate_rpc.channel import NO_OPTIONS, Options, Reply
-from headgate_rpc.status import error_of
+from headgate_rpc.grpc_options import CHANNEL_OPTIONS, ChannelOptions, client_arguments
+from headgate_rpc.status import error_of, is_lost
 from headgate_settings import Secret
-
-MAX_REPLY_BYTES = 64 * 1024 * 1024
 
 
 class GrpcChannel:
-    """Calls services at `target` (`host:port`, or any gRPC name). With the suite's secret the callee takes the
-    caller for a part of the suite."""
+    """Calls services at `target` (`host:port`, or any gRPC name): round robin over all its addresses, without those
+    that say NOT_SERVING. When none can be reached, calls fail at once with SERVICE_UNAVAILABLE. With the suite's
+    secret the callee takes the caller for a part of the suite.
 
-    def __init__(self, target: str, suite_secret: Secret | None = None) -> None:
-        self._channel = grpc.aio.insecure_channel(
-            target,
-            options=[
-                ("grpc.max_receive_message_length", MAX_REPLY_BYTES),
-                ("grpc.max_send_message_length", MAX_REPLY_BYTES),
-            ],
-        )
+    Connects from the start on. Belongs to the running loop.
+    """
+
+    def __init__(
+        self, target: str, suite_secret: Secret | None = None, options: ChannelOptions = CHANNEL_OPTIONS
+    ) -> None:
+        self._channel = grpc.aio.insecure_channel(target, options=client_arguments(options))
+        self._channel.get_state(try_to_connect=True)
         self._secret = suite_secret
+        self._unary_timeout_s = options.unary_timeout_s
+        self._resends = 1 if options.resend else 0
         self._methods: dict[str, Any] = {}
 
     async def unary(self, method: Method, request: Message, options: Options = NO_OPTIONS) -> Reply[Message]:
         """See Channel."""
-        call = self._callable(method)(request, metadata=self._metadata(options), timeout=options.timeout)
-        try:
-            message = await call
-            metadata = _text(await call.initial_metadata()) | _text(await call.trailing_metadata())
-        except grpc.aio.AioRpcError as fault:
-            raise error_of(fault) from fault
-        return Reply(message, metadata)
+        timeout = self._unary_timeout_s if options.timeout is None else options.timeout
+        send = self._sender(method, request, options, timeout)
+        resends = self._resends
+        while True:
+            call = send()
+            try:
+                message = await call
+                metadata = _text(await call.initial_metadata()) | _text(await call.trailing_metadata())
+                return Reply(message, metadata)
+            except grpc.aio.AioRpcError as fault:
+                if not resends or not is_lost(fault):
+                    raise error_of(fault) from fault
+                resends -= 1
 
     async def stream(self, method: Method, request: Message, options: Options = NO_OPTIONS) -> "GrpcStream":
         """See Channel."""
-        call = self._callable(method)(request, metadata=self._metadata(options), timeout=options.timeout)
-        stream = GrpcStream(call)
+        stream = GrpcStream(self._sender(method, request, options, options.timeout), self._resends)
         try:
             await stream.start()
         except BaseException:
@@ -50,9 +58,25 @@ class GrpcChannel:
             raise
         return stream
 
+    @property
+    def reachable(self) -> bool:
+        """Whether at least one address of the target is connected and serves. Asking begins to connect."""
+        return self._channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY
+
     async def close(self) -> None:
         """Close the connections; running calls are cancelled."""
         await self._channel.close()
+
+    def _sender(
+        self, method: Method, request: Message, options: Options, timeout: float | None
+    ) -> Callable[[], Any]:
+        """Sends the same call each time it is called, within the same deadline."""
+        call = self._callable(method)
+        metadata = self._metadata(options)
+        if timeout is None:
+            return lambda: call(request, metadata=metadata)
+        deadline = time.monotonic() + timeout
+        return lambda: call(request, metadata=metadata, timeout=deadline - time.monotonic())
 
     def _callable(self, method: Method) -> Any:
         found = self._methods.get(method.full_name)
@@ -67,26 +91,33 @@ class GrpcChannel:
 
     def _metadata(self, options: Options) -> tuple[tuple[str, str], ...]:
         if self._secret:
-            return (*options.metadata.items(), ("x-headgate-suite", self._secret.reveal()))
-        return tuple(options.metadata.items())
+            return (*options.wire_metadata().items(), ("x-headgate-suite", self._secret.reveal()))
+        return tuple(options.wire_metadata().items())
 
 
 class GrpcStream:
-    """A running stream."""
+    """A running stream. While no message has come it may be sent again, `resends` times, if it got lost."""
 
-    def __init__(self, call: Any) -> None:
-        self._call = call
-        self._replies: AsyncIterator[Message] = aiter(call)
+    def __init__(self, send: Callable[[], Any], resends: int = 0) -> None:
+        self._send = send
+        self._resends = resends
+        self._begin()
         self.metadata: Mapping[str, str] = {}
+
+    def _begin(self) -> None:
+        self._call = self._send()
+        self._replies: AsyncIterator[Message] = aiter(self._call)
 
     async def start(self) -> None:
         """Wait for initial metadata. Raises what ended the call before that."""
-        try:
-            self.metadata = _text(await self._call.initial_metadata())
-            if self._call.done():  # a call that failed at once has metadata too
-                await self._raise_fault()
-        except grpc.aio.AioRpcError as fault:
-            raise error_of(fault) from fault
+        while True:
+            try:
+                self.metadata = _text(await self._call.initial_metadata())
+                if self._call.done():  # a call that failed at once has metadata too
+                    await self._raise_fault()
+                return
+            except grpc.aio.AioRpcError as fault:
+                self._send_again(fault)
 
     async def _raise_fault(self) -> None:
         code = await self._call.code()
@@ -98,14 +129,25 @@ class GrpcStream:
                 await self._call.details(),
             )
 
+    def _send_again(self, fault: grpc.aio.AioRpcError) -> None:
+        """Raises what the fault means when the call must not be sent again."""
+        if not self._resends or not is_lost(fault):
+            raise error_of(fault) from fault
+        self._resends -= 1
+        self._begin()
+
     def __aiter__(self) -> "GrpcStream":
         return self
 
     async def __anext__(self) -> Message:
-        try:
-            return await anext(self._replies)
-        except grpc.aio.AioRpcError as fault:
-            raise error_of(fault) from fault
+        while True:
+            try:
+                message = await anext(self._replies)
+            except grpc.aio.AioRpcError as fault:
+                self._send_again(fault)
+            else:
+                self._resends = 0
+                return message
 
     async def aclose(self) -> None:
         """Cancel the call, wherever it is."""

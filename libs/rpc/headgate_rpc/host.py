@@ -10,12 +10,13 @@ from typing import Protocol, cast
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 
-from headgate_clock import Clock, SystemClock, uuid7
-from headgate_rpc.call import INTERNAL_SCOPE, CallContext, Method, Peer, methods_of, request_id_or_new
+from headgate_clock import Clock, SystemClock
+from headgate_rpc.call import INTERNAL_SCOPE, CallContext, Method, Peer, methods_of
 from headgate_rpc.errors import HeadgateError, Reason, cancelled, deadline_exceeded, internal_error
+from headgate_rpc.origin import Origin, origin_of
 from headgate_telemetry.logs import get_logger
 from headgate_telemetry.record import CallRecord
-from headgate_telemetry.trace import continue_trace
+from headgate_telemetry.trace import child_of, new_trace
 
 log = get_logger()
 
@@ -43,33 +44,42 @@ class Observer(Protocol):
 class Endpoint:
     """One served method."""
 
-    __slots__ = ("_clock", "_gate", "_handler", "_observer", "method")
+    __slots__ = ("_clock", "_gate", "_internal", "_observer", "_streamed", "_unary", "method")
 
     def __init__(self, method: Method, handler: object, gate: Gate, observer: Observer, clock: Clock) -> None:
         self.method = method
-        self._handler = handler
+        self._internal = method.required_scope == INTERNAL_SCOPE
+        self._unary = cast(UnaryHandler, handler)
+        self._streamed = cast(StreamHandler, handler)
         self._gate = gate
         self._observer = observer
         self._clock = clock
 
-    def open(self, metadata: Mapping[str, str], peer: Peer, deadline: float | None) -> CallContext:
-        """The context of a call that has just arrived. Internal metadata of an outsider is not looked at."""
-        inside = metadata if peer.inside else {}
-        call_id = inside.get("x-headgate-call-id") or uuid7(self._clock)
+    def open(
+        self,
+        metadata: Mapping[str, str],
+        peer: Peer,
+        deadline: float | None,
+        origin: Origin | None = None,
+    ) -> CallContext:
+        """The context of a call that has just arrived; without an `origin` the metadata is asked for it."""
+        method = self.method
+        if origin is None:
+            origin = origin_of(metadata, peer, method.full_name, self._clock)
         record = CallRecord(
-            service=self.method.service,
-            method=self.method.name,
-            endpoint=inside.get("x-headgate-endpoint") or self.method.full_name,
-            request_id=request_id_or_new(metadata.get("x-request-id"), call_id),
-            trace=continue_trace(metadata.get("traceparent")),
+            service=method.service,
+            method=method.name,
+            endpoint=origin.endpoint,
+            request_id=origin.request_id,
+            trace=new_trace() if origin.trace is None else child_of(origin.trace),
             started_ns=time.time_ns(),
-            call_id=call_id,
-            client_address=inside.get("x-headgate-client-ip") or peer.address,
-            internal=self.method.required_scope == INTERNAL_SCOPE,
+            call_id=origin.call_id,
+            client_address=origin.client_address,
+            internal=self._internal,
         )
-        call = CallContext(self.method, metadata, peer, deadline, record)
-        call.initial_metadata["x-request-id"] = record.request_id
-        call.initial_metadata["x-call-id"] = call_id
+        call = CallContext(method, metadata, peer, deadline, record)
+        call.initial_metadata["x-request-id"] = origin.request_id
+        call.initial_metadata["x-call-id"] = origin.call_id
         return call
 
     async def unary(self, call: CallContext, request: Message) -> Message:
@@ -77,10 +87,12 @@ class Endpoint:
         error: HeadgateError | None = None
         self._observer.started(call)
         try:
-            if call.deadline is None:
-                return await self._answer(call, request)
-            async with asyncio.timeout_at(_loop_time(call.deadline)):
-                return await self._answer(call, request)
+            if call.deadline is not None:
+                async with asyncio.timeout_at(_loop_time(call.deadline)):
+                    await self._gate.admit(call)
+                    return await self._unary(request, call)
+            await self._gate.admit(call)
+            return await self._unary(request, call)
         except BaseException as fault:
             error = _as_error(fault, call)
             if error is fault or isinstance(fault, asyncio.CancelledError):
@@ -91,10 +103,6 @@ class Endpoint:
             # Its traceback leads back to this frame: the request would stay until the collector comes.
             error = None
 
-    async def _answer(self, call: CallContext, request: Message) -> Message:
-        await self._gate.admit(call)
-        return await cast(UnaryHandler, self._handler)(request, call)
-
     async def stream(self, call: CallContext, request: Message) -> AsyncIterator[Message]:
         """Run a call with a stream of replies. Closing the iterator cancels the call. The deadline is kept by the
         transport, which cancels the task: a timer must not span a yield, since the next reply may be asked for
@@ -103,7 +111,7 @@ class Endpoint:
         self._observer.started(call)
         try:
             await self._gate.admit(call)
-            replies = cast(StreamHandler, self._handler)(request, call)
+            replies = self._streamed(request, call)
             async with aclosing(cast("_Closable", replies)):
                 async for reply in replies:
                     yield reply

@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 from headgate_rpc.call import CallContext, Method, Peer
 from headgate_rpc.channel import NO_OPTIONS, Options, Reply
 from headgate_rpc.errors import deadline_exceeded
-from headgate_rpc.host import Host
+from headgate_rpc.host import Endpoint, Host
 
 INSIDE = Peer(address="", inside=True)
 
@@ -29,14 +29,14 @@ class InprocChannel:
     async def unary(self, method: Method, request: Message, options: Options = NO_OPTIONS) -> Reply[Message]:
         """See Channel."""
         endpoint = self._host.endpoint(method.full_name)
-        call = endpoint.open(options.metadata, self._peer, _deadline(options))
+        call = self._open(endpoint, options)
         message = await endpoint.unary(call, request)
         return Reply(message, call.initial_metadata | call.trailing_metadata)
 
     async def stream(self, method: Method, request: Message, options: Options = NO_OPTIONS) -> "InprocStream":
         """See Channel."""
         endpoint = self._host.endpoint(method.full_name)
-        call = endpoint.open(options.metadata, self._peer, _deadline(options))
+        call = self._open(endpoint, options)
         stream = InprocStream(call, endpoint.stream(call, request))
         try:
             await stream.start()
@@ -44,6 +44,13 @@ class InprocChannel:
             await stream.aclose()
             raise
         return stream
+
+    def _open(self, endpoint: Endpoint, options: Options) -> CallContext:
+        metadata, timeout, origin = options
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if self._peer.inside:
+            return endpoint.open(metadata, self._peer, deadline, origin)
+        return endpoint.open(options.wire_metadata(), self._peer, deadline)
 
     async def close(self) -> None:
         """Nothing to close."""
@@ -108,7 +115,3 @@ class InprocStream:
             first.cancel()
             await asyncio.wait([first])
         await self._replies.aclose()  # type: ignore[attr-defined]  # always an async generator
-
-
-def _deadline(options: Options) -> float | None:
-    return None if options.timeout is None else time.monotonic() + options.timeout

@@ -6,33 +6,28 @@ import hmac
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
 import grpc
 from google.protobuf.message import Message
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from headgate_rpc.call import CallContext, Peer
+from headgate_rpc.call import CallContext, Method, Peer
 from headgate_rpc.errors import HeadgateError
+from headgate_rpc.grpc_options import ServerOptions, server_arguments
+from headgate_rpc.health import SERVICE_NAME as HEALTH
+from headgate_rpc.health import Health
 from headgate_rpc.host import Endpoint, Host
 from headgate_rpc.status import trailing_metadata_of
+from headgate_rpc.watch import ended_by, is_watch
 from headgate_settings import Secret
+from headgate_telemetry.logs import get_logger
 
+__all__ = ["RpcServer", "ServerOptions"]
 
-@dataclass(frozen=True, slots=True)
-class ServerOptions:
-    """Limits of a gRPC server; sizes in bytes, ages in milliseconds."""
-
-    max_request_bytes: int = 32 * 1024 * 1024
-    max_reply_bytes: int = 64 * 1024 * 1024
-    max_metadata_bytes: int = 16 * 1024
-    max_streams_per_connection: int = 1000
-    max_connection_age_ms: int = 0
-    reflection: bool = True
-    suite_secret: Secret | None = None
+log = get_logger()
 
 
 class RpcServer:
@@ -42,21 +37,21 @@ class RpcServer:
         self._host = host
         self._address = address
         self._options = options or ServerOptions()
-        self._server = grpc.aio.server(options=_channel_arguments(self._options))
-        self._health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(options=server_arguments(self._options))
+        self._names = [service.full_name for service in host.services]
+        self._health = Health(self._names)
+        self._leaving = asyncio.Event()
         self.port = 0
 
     async def start(self) -> None:
-        """Bind and serve. Raises OSError when the address cannot be bound."""
-        for service, handlers in _handlers(self._host, self._options.suite_secret).items():
+        """Bind and serve; health says NOT_SERVING until `set_serving`. Raises OSError when the address cannot be
+        bound."""
+        for service, handlers in self._handlers().items():
             self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = [service.full_name for service in self._host.services]
         if self._options.reflection:
-            reflection.enable_server_reflection(
-                [*names, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server
-            )
-        _check_free(self._address)
+            reflection.enable_server_reflection([*self._names, HEALTH, reflection.SERVICE_NAME], self._server)
+        check_free(self._address)
         try:
             self.port = self._server.add_insecure_port(self._address)
         except RuntimeError as fault:
@@ -65,19 +60,32 @@ class RpcServer:
 
     async def set_serving(self, serving: bool) -> None:
         """Answer health checks of every service, and of the whole server, accordingly."""
-        status = (
-            health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
-        )
-        for name in ["", *(service.full_name for service in self._host.services)]:
-            await self._health.set(name, status)
+        self._health.set(serving)
 
     async def stop(self, grace: float) -> None:
-        """Refuse new calls, let running ones end for at most `grace` seconds, then cut them."""
-        await self._health.enter_graceful_shutdown()
+        """Leave without failing a call: say NOT_SERVING, wait until clients have heard it, end the watch streams
+        (their followers go elsewhere), refuse new calls, let running ones end for at most `grace` seconds, then cut
+        them.
+
+        Refusing at once would fail calls that are on their way: grpc.aio answers them with CANCELLED."""
+        self._health.set(False)
+        if self._health.watchers and grace:
+            await asyncio.sleep(self._options.drain_wait_s)
+        self._leaving.set()
+        self._health.close()
         await self._server.stop(grace)
 
+    def _handlers(self) -> dict[str, dict[str, "grpc.RpcMethodHandler[Any, Any]"]]:
+        services: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = {}
+        for endpoint in self._host.endpoints():
+            method = endpoint.method
+            services.setdefault(method.service, {})[method.name] = _handler(
+                method, endpoint, self._options.suite_secret, self._leaving
+            )
+        return services
 
-def _check_free(address: str) -> None:
+
+def check_free(address: str) -> None:
     """Raises OSError for a taken address. gRPC would find out too, but say so on standard error first."""
     if address.startswith("unix:"):
         return
@@ -92,35 +100,20 @@ def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
-def _channel_arguments(options: ServerOptions) -> list[tuple[str, int]]:
-    arguments = [
-        ("grpc.max_receive_message_length", options.max_request_bytes),
-        ("grpc.max_send_message_length", options.max_reply_bytes),
-        ("grpc.max_metadata_size", options.max_metadata_bytes),
-        ("grpc.max_concurrent_streams", options.max_streams_per_connection),
-        ("grpc.so_reuseport", 0),
-    ]
-    if options.max_connection_age_ms:
-        arguments.append(("grpc.max_connection_age_ms", options.max_connection_age_ms))
-    return arguments
-
-
-def _handlers(host: Host, secret: Secret | None) -> dict[str, dict[str, "grpc.RpcMethodHandler[Any, Any]"]]:
-    services: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = {}
-    for endpoint in host.endpoints():
-        method = endpoint.method
-        make = (
-            grpc.unary_stream_rpc_method_handler
-            if method.server_streaming
-            else grpc.unary_unary_rpc_method_handler
-        )
-        run = _serve_stream(endpoint, secret) if method.server_streaming else _serve_unary(endpoint, secret)
-        services.setdefault(method.service, {})[method.name] = make(
-            run,
+def _handler(
+    method: Method, endpoint: Endpoint, secret: Secret | None, leaving: asyncio.Event
+) -> "grpc.RpcMethodHandler[Any, Any]":
+    if not method.server_streaming:
+        return grpc.unary_unary_rpc_method_handler(
+            _serve_unary(endpoint, secret),
             request_deserializer=method.request_class.FromString,
             response_serializer=method.response_class.SerializeToString,
         )
-    return services
+    return grpc.unary_stream_rpc_method_handler(
+        _serve_stream(endpoint, secret, leaving if is_watch(method) else None),
+        request_deserializer=method.request_class.FromString,
+        response_serializer=method.response_class.SerializeToString,
+    )
 
 
 def _serve_unary(
@@ -141,7 +134,7 @@ def _serve_unary(
 
 
 def _serve_stream(
-    endpoint: Endpoint, secret: Secret | None
+    endpoint: Endpoint, secret: Secret | None, leaving: asyncio.Event | None
 ) -> Callable[[Message, "grpc.aio.ServicerContext[Any, Any]"], AsyncIterator[Message]]:
     async def serve(
         request: Message, context: "grpc.aio.ServicerContext[Any, Any]"
@@ -149,8 +142,9 @@ def _serve_stream(
         call = _open(endpoint, context, secret)
         metadata = _MetadataSender(call, context)
         replies = endpoint.stream(call, request)
+        until_leaving = replies if leaving is None else ended_by(leaving, replies)
         try:
-            async for reply in replies:
+            async for reply in until_leaving:
                 await metadata.send()
                 yield reply
         except HeadgateError as error:
@@ -196,6 +190,11 @@ def _open(
     inside = (
         bool(secret) and hmac.compare_digest(shown.encode(), secret.reveal().encode()) if secret else False
     )
+    if shown and not inside:
+        # Two parts of the suite with different secrets would otherwise only look like strangers to each other.
+        log.warning(
+            "a caller showed another suite secret; it counts as an outsider", address=_address(context.peer())
+        )
     remaining = context.time_remaining()
     deadline = None if remaining is None else time.monotonic() + remaining
     return endpoint.open(metadata, Peer(_address(context.peer()), inside), deadline)

@@ -6,15 +6,14 @@ from typing import Final
 
 import grpc
 from google.protobuf import any_pb2
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status.rpc_status import GRPC_DETAILS_METADATA_KEY
 
 from headgate_rpc.errors import (
     HeadgateError,
     Reason,
-    cancelled,
     deadline_exceeded,
-    internal_error,
 )
 
 DOMAIN: Final = "headgate"
@@ -40,6 +39,15 @@ def trailing_metadata_of(error: HeadgateError) -> tuple[tuple[str, str | bytes],
     return (*error.metadata.items(), (GRPC_DETAILS_METADATA_KEY, details_of(error)))
 
 
+def is_lost(fault: grpc.aio.AioRpcError) -> bool:
+    """Whether nobody has answered the call: the peer went away, or let go of it while it stopped (grpc.aio says
+    CANCELLED then). A refusal by the service itself has our details and is an answer. A call that its caller
+    cancelled raises asyncio.CancelledError and never comes here."""
+    if fault.code() not in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}:
+        return False
+    return all(key != GRPC_DETAILS_METADATA_KEY for key, _ in fault.trailing_metadata() or ())
+
+
 def error_of(fault: grpc.aio.AioRpcError) -> HeadgateError:
     """What a failed call of ours means. A status without our details is trouble of the transport: it must
     never look like an answer (a proxy's NOT_FOUND is not ours)."""
@@ -54,7 +62,10 @@ def error_of(fault: grpc.aio.AioRpcError) -> HeadgateError:
 
 
 def _parse(details: bytes) -> HeadgateError | None:
-    status = status_pb2.Status.FromString(details)
+    try:
+        status = status_pb2.Status.FromString(details)
+    except DecodeError:
+        return None
     for detail in status.details:
         info = error_details_pb2.ErrorInfo()
         if detail.Unpack(info) and info.domain == DOMAIN and info.reason in Reason.__members__:
@@ -72,12 +83,9 @@ def _parse(details: bytes) -> HeadgateError | None:
 
 
 def _transport_fault(code: grpc.StatusCode) -> HeadgateError:
-    if code is grpc.StatusCode.CANCELLED:
-        return cancelled()
+    """Whatever the transport calls it, the caller can only try again later; but a deadline is the caller's own."""
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return deadline_exceeded()
-    if code is grpc.StatusCode.INTERNAL:
-        return internal_error()
     return HeadgateError(
         Reason.SERVICE_UNAVAILABLE, "A part of the suite cannot be reached.", retry_after_ms=1000
     )

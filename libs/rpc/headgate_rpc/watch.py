@@ -1,26 +1,20 @@
-"""Pushed state: one source and one follower for every watch stream of the suite (decisions.md 13).
+"""The sending end of every watch stream of the suite (decisions.md 13); the other end is `watcher.py`.
 
-A source keeps items by key and a ring of what changed; a follower keeps a copy that it resumes after a cut.
-The streams' messages all have the shape of proto/headgate/watch/v1, so both ends work on any of them."""
+A source keeps items by key and a ring of what changed. The streams' messages all have the shape of
+proto/headgate/watch/v1, so both ends work on any of them."""
 
 import asyncio
-import random
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import Message
 
 from headgate.watch.v1 import watch_pb2
-from headgate_clock import Clock, SystemClock
-from headgate_rpc.channel import StreamReply
-from headgate_rpc.errors import HeadgateError
-from headgate_telemetry.logs import get_logger
-
-log = get_logger()
+from headgate_rpc.call import Method
+from headgate_rpc.errors import HeadgateError, Reason
 
 T = TypeVar("T", bound=Message)
 R = TypeVar("R", bound=Message)
@@ -34,6 +28,7 @@ class _Change:
     version: int
     upserts: tuple[Message, ...]
     deletes: tuple[str, ...]
+    is_large: bool
 
 
 class WatchSource(Generic[T]):
@@ -71,34 +66,37 @@ class WatchSource(Generic[T]):
             self._items.pop(key, None)
         self._items.update(upserts)
         self.version += 1
-        self._ring.append(_Change(self.version, tuple(upserts.values()), deletes))
+        is_large = sum(item.ByteSize() for item in upserts.values()) > PART_BYTES
+        self._ring.append(_Change(self.version, tuple(upserts.values()), deletes, is_large))
         self._changed.set()
         self._changed = asyncio.Event()
 
     async def follow(self, position: watch_pb2.Position, response_class: type[R]) -> AsyncIterator[R]:
         """The messages of one watch stream from `position` on, without end."""
-        if self._can_resume(position):
-            seen = position.version
-        else:
-            seen = self.version
-            for part in self._parts(response_class):
-                yield part
+        seen = position.version if position.epoch == self.epoch else -1
         while True:
             changed = self._changed
-            for change in self._since(seen):
+            missed = self._since(seen)
+            if missed is None:
+                seen = self.version
+                for part in self._parts(response_class):
+                    yield part
+                continue
+            for change in missed:
                 seen = change.version
                 yield self._message(response_class, seen, delta=change)
             if not changed.is_set() and not await self._wait(changed):
                 yield self._message(response_class, seen)
 
-    def _can_resume(self, position: watch_pb2.Position) -> bool:
-        oldest = self._ring[0].version - 1 if self._ring else self.version
-        return position.epoch == self.epoch and oldest <= position.version <= self.version
-
-    def _since(self, version: int) -> list[_Change]:
-        if version == self.version:
+    def _since(self, version: int) -> list[_Change] | None:
+        """What a follower at `version` has missed; None when it must be told everything: that is not in the ring
+        any more (a slow reader, too), or too large for one message."""
+        if version >= self.version:
             return []
-        return [change for change in self._ring if change.version > version]
+        if version < (self._ring[0].version - 1 if self._ring else self.version):
+            return None
+        missed = [change for change in self._ring if change.version > version]
+        return None if any(change.is_large for change in missed) else missed
 
     async def _wait(self, changed: asyncio.Event) -> bool:
         try:
@@ -142,109 +140,36 @@ def _any(message: Message) -> Any:
     return message  # the shared shape of watch messages has no common type in Python
 
 
-@dataclass(frozen=True, slots=True)
-class Update(Generic[T]):
-    """What a follower learned together. `restarted` means that `items` may differ from before in any way."""
-
-    items: Mapping[str, T]
-    upserts: tuple[T, ...]
-    deletes: tuple[str, ...]
-    restarted: bool
-    position: watch_pb2.Position
-
-
-OpenStream = Callable[[watch_pb2.Position], Awaitable[StreamReply[Any]]]
+def is_watch(method: Method) -> bool:
+    """Whether a method is a watch stream, which never ends by itself."""
+    heartbeat = method.response_class.DESCRIPTOR.fields_by_name.get("heartbeat")
+    return (
+        method.server_streaming
+        and heartbeat is not None
+        and heartbeat.message_type is watch_pb2.Heartbeat.DESCRIPTOR
+    )
 
 
-class Watcher(Generic[T]):
-    """Follows one source: keeps `items` up to date, resumes after a cut, starts again after silence.
-
-    `on_update` is called on the loop after every change; `ready` is set once the whole state was there.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        open_stream: OpenStream,
-        key_of: Callable[[T], str],
-        on_update: Callable[[Update[T]], None],
-        *,
-        clock: Clock | None = None,
-        silence_s: float = 3.0,
-        retry_s: float = 0.2,
-    ) -> None:
-        self.items: dict[str, T] = {}
-        self.ready = asyncio.Event()
-        self.position = watch_pb2.Position()
-        self._name = name
-        self._open = open_stream
-        self._key_of = key_of
-        self._on_update = on_update
-        self._clock = clock or SystemClock()
-        self._silence_s = silence_s
-        self._retry_s = retry_s
-        self._heard = self._clock.monotonic()
-        self._parts: list[T] = []
-
-    def age_seconds(self) -> float:
-        """How long ago the source was last heard; what is known may be that old."""
-        return self._clock.monotonic() - self._heard
-
-    async def run(self) -> None:
-        """Follow until cancelled."""
-        failures = 0
-        while True:
-            try:
-                await self._follow()
-                failures = 0
-            except (HeadgateError, TimeoutError) as fault:
-                failures += 1
-                if failures == 1:
-                    log.warning("watch interrupted", watch=self._name, fault=str(fault) or "silence")
-            await asyncio.sleep(random.uniform(0.5, 1.5) * self._retry_s * min(failures + 1, 10))
-
-    async def _follow(self) -> None:
-        self._parts = []
-        stream = await self._open(self.position)
-        async with aclosing(stream):
-            replies = aiter(stream)
-            while True:
-                async with asyncio.timeout(self._silence_s):
-                    message = await anext(replies, None)
+async def ended_by(end: asyncio.Event, messages: AsyncIterator[R]) -> AsyncIterator[R]:
+    """`messages` until `end` is set; then SERVICE_UNAVAILABLE is raised, so that the follower goes elsewhere."""
+    ending = asyncio.ensure_future(end.wait())
+    coming: asyncio.Future[R | None] | None = None
+    try:
+        while not ending.done():
+            coming = asyncio.ensure_future(_next(messages))
+            await asyncio.wait((coming, ending), return_when=asyncio.FIRST_COMPLETED)
+            if coming.done():
+                message = coming.result()
                 if message is None:
                     return
-                self._heard = self._clock.monotonic()
-                self._take(message)
+                yield message
+        raise HeadgateError(Reason.SERVICE_UNAVAILABLE, "This replica stops.", retry_after_ms=0)
+    finally:
+        tasks: list[asyncio.Future[Any]] = [ending] if coming is None else [ending, coming]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _take(self, message: Any) -> None:
-        kind = message.WhichOneof("body")
-        if kind == "part":
-            self._parts.extend(getattr(message.part, "items", ()))
-            if not message.part.last:
-                return
-            self.items = {self._key_of(item): item for item in self._parts}
-            self._parts = []
-            self._announce(message.position, (), (), restarted=True)
-        elif kind == "delta":
-            upserts = tuple(getattr(message.delta, "upserts", ()))
-            deletes = tuple(message.delta.deletes)
-            items = dict(self.items)
-            for key in deletes:
-                items.pop(key, None)
-            items.update((self._key_of(item), item) for item in upserts)
-            self.items = items
-            self._announce(message.position, upserts, deletes, restarted=False)
-        elif not self.ready.is_set():  # resumed at a position where nothing had changed since
-            self._announce(message.position, (), (), restarted=False)
 
-    def _announce(
-        self,
-        position: watch_pb2.Position,
-        upserts: tuple[T, ...],
-        deletes: tuple[str, ...],
-        *,
-        restarted: bool,
-    ) -> None:
-        self.position = position
-        self._on_update(Update(self.items, upserts, deletes, restarted, position))
-        self.ready.set()
+async def _next(messages: AsyncIterator[R]) -> R | None:
+    return await anext(messages, None)

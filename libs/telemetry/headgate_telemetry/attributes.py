@@ -1,5 +1,5 @@
-"""What a span says of a record. `…_fixed` are the attributes that repeat from call to call and are encoded
-once per combination; `…_variable` those of one call alone."""
+"""What spans have in common: the names and attributes that repeat from call to call and are encoded once per
+combination. What is different in each span is written by `spans.py`."""
 
 from collections.abc import Mapping
 
@@ -40,7 +40,7 @@ def edge_name(edge: EdgeRecord) -> str:
 
 
 def edge_fixed(edge: EdgeRecord) -> Attributes:
-    """Attributes of an HTTP server span."""
+    """Attributes that HTTP server spans share."""
     attributes: Attributes = {
         genai.HTTP_REQUEST_METHOD: http_method(edge.method),
         genai.URL_SCHEME: "http",
@@ -53,18 +53,13 @@ def edge_fixed(edge: EdgeRecord) -> Attributes:
     return attributes
 
 
-def edge_variable(edge: EdgeRecord) -> Attributes:
-    """Attributes of one HTTP request."""
-    return {genai.REQUEST_ID: edge.request_id, genai.CLIENT_ADDRESS: edge.client_address}
-
-
 def call_name(call: CallRecord) -> str:
     """`package.Service/Method`."""
     return f"{call.service}/{call.method}"
 
 
 def call_fixed(call: CallRecord) -> Attributes:
-    """Attributes of an RPC server span."""
+    """Attributes that RPC server spans share."""
     attributes: Attributes = {
         genai.RPC_SYSTEM: "grpc",
         genai.RPC_SERVICE: call.service,
@@ -72,9 +67,6 @@ def call_fixed(call: CallRecord) -> Attributes:
         genai.RPC_GRPC_STATUS_CODE: GRPC_STATUS.get(call.reason, UNKNOWN),
         genai.ENDPOINT: call.endpoint,
     }
-    if call.account_id:
-        attributes[genai.ACCOUNT_ID] = call.account_id
-        attributes[genai.KEY_PREFIX] = call.key_prefix
     if call.reason:
         attributes[genai.ERROR_TYPE] = call.reason
     if call.operation:
@@ -95,19 +87,6 @@ def _add_generation(call: CallRecord, attributes: Attributes) -> None:
         attributes[genai.GEN_AI_RESPONSE_FINISH_REASONS] = call.finish_reasons
     if call.outcome:
         attributes[genai.OUTCOME] = call.outcome
-
-
-def call_variable(call: CallRecord) -> Attributes:
-    """Attributes of one RPC. Time to the first chunk is in seconds, as the convention has it."""
-    attributes: Attributes = {genai.CALL_ID: call.call_id, genai.REQUEST_ID: call.request_id}
-    if call.operation:
-        attributes[genai.GEN_AI_USAGE_INPUT_TOKENS] = call.input_tokens
-        attributes[genai.GEN_AI_USAGE_OUTPUT_TOKENS] = call.output_tokens
-        attributes[genai.COST_NANO_USD] = call.cost_nano_usd
-        if call.first_token_ns:
-            seconds = (call.first_token_ns - call.started_ns) / 1e9
-            attributes[genai.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK] = seconds
-    return attributes
 
 
 def attempt_name(call: CallRecord, attempt: AttemptRecord) -> str:

@@ -13,7 +13,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
-# OTLP specification, "Failures": these may be sent again.
+# OTLP specification, "Failures": these may be sent again, and RESOURCE_EXHAUSTED when it comes with RetryInfo;
+# without, the batch is too large and would be refused for ever.
 _RETRYABLE = frozenset(
     {
         grpc.StatusCode.CANCELLED,
@@ -22,9 +23,9 @@ _RETRYABLE = frozenset(
         grpc.StatusCode.OUT_OF_RANGE,
         grpc.StatusCode.UNAVAILABLE,
         grpc.StatusCode.DATA_LOSS,
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
     }
 )
+_RETRY_INFO = b"type.googleapis.com/google.rpc.RetryInfo"
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 30.0
 
@@ -108,7 +109,7 @@ class SpanExporter:
         try:
             reply = await self._export(batch, timeout=self._timeout, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
-            return self._failed(error.code(), batch, spans)
+            return self._failed(error, batch, spans)
         except asyncio.CancelledError:
             self._put_back(batch, spans)
             raise
@@ -119,11 +120,11 @@ class SpanExporter:
             self._log.info("the trace collector is back")
         return True
 
-    def _failed(self, code: grpc.StatusCode, batch: bytes, spans: int) -> bool:
+    def _failed(self, error: grpc.aio.AioRpcError, batch: bytes, spans: int) -> bool:
         if not self._away:
             self._away = True
-            self._log.warning("the trace collector refuses or is away", status=code.name)
-        if code not in _RETRYABLE:
+            self._log.warning("the trace collector refuses or is away", status=error.code().name)
+        if not _retryable(error):
             self._on_drop(spans)
             return True
         self._put_back(batch, spans)
@@ -140,6 +141,13 @@ class SpanExporter:
         batch, spans = self._queue.popleft()
         self._size -= len(batch)
         return batch, spans
+
+
+def _retryable(error: grpc.aio.AioRpcError) -> bool:
+    if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return error.code() in _RETRYABLE
+    details = dict(error.trailing_metadata()).get("grpc-status-details-bin", b"")
+    return isinstance(details, bytes) and _RETRY_INFO in details
 
 
 def open_channel(endpoint: str) -> grpc.aio.Channel:

@@ -8,7 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from headgate_telemetry.metrics import Distribution, Family, Metrics, Tally
+from headgate_telemetry.metrics import Counter, Distribution, Family, Metrics, Tally
 
 
 class Exposition(Collector):
@@ -32,14 +32,13 @@ class Exposition(Collector):
 
 
 def _family(family: Family) -> Metric:
-    if isinstance(family, Tally):
-        counter = CounterMetricFamily(family.name, family.help, labels=family.labels)
-        for labels, value in family.series().items():
-            counter.add_metric(labels, value)
-        return counter
     if isinstance(family, Distribution):
         return _histogram(family)
-    return GaugeMetricFamily(family.name, family.help, value=family.read())
+    kind = CounterMetricFamily if isinstance(family, Tally | Counter) else GaugeMetricFamily
+    metric = kind(family.name, family.help, labels=family.labels)
+    for labels, value in family.series().items():
+        metric.add_metric(labels, value)
+    return metric
 
 
 def _histogram(family: Distribution) -> Metric:

@@ -1,13 +1,16 @@
 """Everything that is not a request line: structlog to JSON, libraries' own logging routed into it, one
-redacting exit. Fields are limited in length and number; texts that look like credentials are masked."""
+redacting exit. Fields are limited in length and number; texts that look like credentials are masked; what is
+said over and over is left out and counted."""
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Mapping, MutableMapping
 
 from headgate_telemetry.lines import iso_time, render
 from headgate_telemetry.plain_structlog import structlog
 from headgate_telemetry.redact import clean_fields
+from headgate_telemetry.repeats import Repeats, kind_of
 from headgate_telemetry.writer import LineWriter
 
 Logger = structlog.typing.FilteringBoundLogger
@@ -19,6 +22,8 @@ LEVELS: Mapping[str, int] = {
     "error": logging.ERROR,
 }
 
+_LIMITED = frozenset({"warning", "error", "exception", "critical"})
+
 
 def get_logger(**fields: object) -> Logger:
     """A logger whose lines carry `fields`. Usable at module level, before the logs are set up."""
@@ -27,11 +32,17 @@ def get_logger(**fields: object) -> Logger:
 
 
 def configure_logs(
-    writer: LineWriter, service: str, level: str, now_ns: Callable[[], int] = time.time_ns
+    writer: LineWriter,
+    service: str,
+    level: str,
+    now_ns: Callable[[], int] = time.time_ns,
+    repeats: Repeats | None = None,
 ) -> None:
-    """Send all logs of the process to `writer`: structlog from `level` on, libraries from WARNING on."""
+    """Send all logs of the process to `writer`: structlog from `level` on, libraries from WARNING on. `repeats`
+    decides which identical warnings and errors are left out; without it, none are."""
     structlog.configure(
         processors=[
+            *([LeaveOut(repeats)] if repeats is not None else []),
             structlog.processors.format_exc_info,
             JsonLine(service, now_ns),
         ],
@@ -43,6 +54,27 @@ def configure_logs(
     root = logging.getLogger()
     root.handlers[:] = [Router()]
     root.setLevel(max(logging.WARNING, LEVELS[level]))
+
+
+class LeaveOut:
+    """The first processor: ends what has been said often enough, before its traceback is rendered."""
+
+    def __init__(self, repeats: Repeats) -> None:
+        self._repeats = repeats
+
+    def __call__(
+        self, logger: object, method: str, event: MutableMapping[str, object]
+    ) -> MutableMapping[str, object]:
+        if method not in _LIMITED:
+            return event
+        if event.get("exc_info") is True:
+            event["exc_info"] = sys.exc_info()
+        left_out = self._repeats.left_out(kind_of(method, event))
+        if left_out is None:
+            raise structlog.DropEvent
+        if left_out:
+            event["left_out"] = left_out
+        return event
 
 
 class JsonLine:

@@ -40,6 +40,9 @@ class RecordingObserver:
             record.account_id = principal.account_id
             record.principal_id = principal.id
             record.key_prefix = principal.key_prefix
+        metadata = call.initial_metadata
+        record.request_limit = metadata.get("x-ratelimit-limit-requests", "")
+        record.requests_left = metadata.get("x-ratelimit-remaining-requests", "")
         if error is not None:
             record.reason = error.reason.value
             record.message = error.message

@@ -53,6 +53,9 @@ class CallRecord:
     internal: bool = False
     reason: str = ""
     message: str = ""
+    # Numbers as the caller is told them; empty where no limit was looked at.
+    request_limit: str = ""
+    requests_left: str = ""
     # Filled by inference alone.
     operation: str = ""
     requested_model: str = ""

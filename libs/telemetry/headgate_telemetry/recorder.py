@@ -16,8 +16,17 @@ INTERVAL = 0.05
 """Seconds between two batches."""
 
 _SLICE = 64
-_SPANS_PER_EXPORT = 512
-_TICKS_PER_EXPORT = 10
+
+EXPORT_TICKS = 20
+"""Batches between two exports: spans leave once a second, since a gRPC call costs a millisecond of CPU whatever
+it carries."""
+
+EXPORT_BYTES = 1 << 20
+"""Spans leave earlier once they are so many bytes (2,000 spans): collectors refuse more than 4 MiB."""
+
+WAITING_LIMIT = 65_536
+"""Records that may wait for a batch; beyond it the oldest are lost and counted."""
+
 # A watch ends when its follower leaves.
 _UNREMARKABLE = frozenset({"", "CANCELLED"})
 
@@ -31,7 +40,7 @@ class Lines(Protocol):
 class Encoder(Protocol):
     """What makes spans of records (`spans.SpanEncoder`)."""
 
-    def __len__(self) -> int: ...
+    size: int
 
     def add_call(self, call: CallRecord) -> None: ...
 
@@ -61,7 +70,8 @@ class Tracing:
 
 
 class Recorder:
-    """Remembers calls until the next batch. `quiet` leaves the log lines of successful requests out."""
+    """Remembers calls until the next batch. `quiet` leaves the log lines of successful requests out; `on_drop` is
+    told how many records were lost."""
 
     def __init__(
         self,
@@ -72,6 +82,7 @@ class Recorder:
         *,
         tracing: Tracing | None = None,
         quiet: bool = False,
+        on_drop: Callable[[int], None] = lambda records: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._service = service
@@ -80,13 +91,18 @@ class Recorder:
         self._log = log
         self._tracing = tracing
         self._quiet = quiet
+        self._on_drop = on_drop
         self._sleep = sleep
         self._waiting: deque[CallRecord | EdgeRecord] = deque()
         self._ticks = 0
 
     def add(self, record: CallRecord | EdgeRecord) -> None:
         """Take a finished record; nobody may change it afterwards."""
-        self._waiting.append(record)
+        waiting = self._waiting
+        if len(waiting) >= WAITING_LIMIT:
+            waiting.popleft()
+            self._on_drop(1)
+        waiting.append(record)
 
     async def run(self) -> None:
         """Write a batch every 50 ms, until cancelled."""
@@ -99,7 +115,7 @@ class Recorder:
                 self._write(size)
                 await asyncio.sleep(0)
             self._ticks += 1
-            if self._ticks % _TICKS_PER_EXPORT == 0:
+            if self._ticks % EXPORT_TICKS == 0:
                 self._export()
 
     def flush(self) -> None:
@@ -117,8 +133,6 @@ class Recorder:
                 self._log.exception("a record could not be written", request_id=record.request_id)
         if lines:
             self._lines.write(b"".join(lines), len(lines))
-        if self._tracing is not None and len(self._tracing.encoder) >= _SPANS_PER_EXPORT:
-            self._export()
 
     def _write_one(self, record: CallRecord | EdgeRecord, lines: list[bytes]) -> None:
         # A label of the caller's choice; somebody will put a key into it.
@@ -127,6 +141,8 @@ class Recorder:
             self._write_call(record, lines)
         else:
             self._write_edge(record, lines)
+        if self._tracing is not None and self._tracing.encoder.size >= EXPORT_BYTES:
+            self._export()
 
     def _write_call(self, call: CallRecord, lines: list[bytes]) -> None:
         if call.requested_model != call.model:
@@ -150,5 +166,5 @@ class Recorder:
             self._tracing.encoder.add_edge(edge)
 
     def _export(self) -> None:
-        if self._tracing is not None and len(self._tracing.encoder):
+        if self._tracing is not None and self._tracing.encoder.size:
             self._tracing.exporter.offer(*self._tracing.encoder.take())

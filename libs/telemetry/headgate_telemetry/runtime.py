@@ -10,21 +10,28 @@ from headgate_telemetry.metrics import Metrics
 TICK = 0.01
 """Seconds between two looks at the loop; a pause is measured to about this much."""
 
+WINDOW = 60.0
+"""Seconds over which the longest pause is remembered, at least."""
+
 _PAUSES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 
 
 class LoopWatch:
-    """Measures how late the loop runs a timer."""
+    """Measures how late the loop runs a timer. The longest pause is that of the last one to two minutes, whoever
+    scrapes how often."""
 
     def __init__(self, metrics: Metrics) -> None:
-        self._lag = 0.0
-        self._longest = 0.0
+        # The longest of this window and of the one before.
+        self._longest = self._before = 0.0
+        self._window_ends = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._pauses = metrics.distribution(
             "headgate_event_loop_lag_seconds", "How late the loop ran a timer.", (), _PAUSES
         )
         metrics.gauge(
-            "headgate_event_loop_longest_pause_seconds", "Since the last scrape.", self._take_longest
+            "headgate_event_loop_pause_seconds",
+            "Longest pause of the last one to two minutes.",
+            lambda: max(self._longest, self._before),
         )
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -39,14 +46,18 @@ class LoopWatch:
 
     def _tick(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
         # The loop's own time may be cached from the start of the turn; a pause shows on the real clock.
-        lag = max(time.monotonic() - due, 0.0)
-        self._pauses.observe((), lag)
-        self._longest = max(self._longest, lag)
+        self.observe(due, time.monotonic())
         self.start(loop)
 
-    def _take_longest(self) -> float:
-        longest, self._longest = self._longest, 0.0
-        return longest
+    def observe(self, due: float, now: float) -> None:
+        """Count a timer that was due at `due` and ran at `now`, in seconds of one clock."""
+        lag = max(now - due, 0.0)
+        self._pauses.observe((), lag)
+        if now >= self._window_ends:
+            self._before = self._longest
+            self._longest = 0.0
+            self._window_ends = now + WINDOW
+        self._longest = max(self._longest, lag)
 
 
 class GarbageWatch:

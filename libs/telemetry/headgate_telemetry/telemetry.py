@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from headgate_telemetry.logs import LEVELS, Logger, configure_logs, get_logger
 from headgate_telemetry.metrics import Metrics
 from headgate_telemetry.observer import RecordingObserver
 from headgate_telemetry.recorder import Recorder, Tracing
+from headgate_telemetry.repeats import Repeats
 from headgate_telemetry.runtime import GarbageWatch, LoopWatch
 from headgate_telemetry.settings import TelemetrySettings
 from headgate_telemetry.trace import sample_new_traces
@@ -37,12 +39,13 @@ class Telemetry:
         self._service = settings.service_name or service
         self.metrics = Metrics()
         dropped = self.metrics.tally(
-            "headgate_telemetry_dropped_total", "Log lines and spans that were lost.", ("kind",)
+            "headgate_telemetry_dropped_total", "Log lines, spans and records that were lost.", ("kind",)
         )
         self._writer = LineWriter(
             sys.stderr.fileno() if fd is None else fd, on_drop=lambda lines: dropped.add(("lines",), lines)
         )
-        configure_logs(self._writer, self._service, settings.log_level)
+        repeats = Repeats(time.monotonic, lambda lines: dropped.add(("repeated lines",), lines))
+        configure_logs(self._writer, self._service, settings.log_level, repeats=repeats)
         sample_new_traces(settings.trace_ratio)
         self._log: Logger = get_logger()
         self._exporter: SpanExporter | None = None
@@ -56,6 +59,7 @@ class Telemetry:
             self._log,
             tracing=tracing,
             quiet=LEVELS[settings.log_level] > LEVELS["info"],
+            on_drop=lambda records: dropped.add(("records",), records),
         )
         self.observer = RecordingObserver(self.recorder, self.metrics)
         self._loop_watch = LoopWatch(self.metrics)

@@ -29,6 +29,11 @@ def continue_trace(traceparent: str | None) -> TraceContext:
         caller = parse_traceparent(traceparent)
         if caller is not None:
             return child_of(caller)
+    return new_trace()
+
+
+def new_trace() -> TraceContext:
+    """The root of a new trace."""
     trace_id = f"{getrandbits(128) or 1:032x}"
     return TraceContext(trace_id, new_span_id(), "", int(trace_id[16:], 16) < _keep_below)
 

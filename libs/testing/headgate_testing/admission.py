@@ -57,12 +57,12 @@ class FakeLeases:
         self.retry_after_ms = 1_500
         self.away = False
 
-    def take(self, bucket_id: str, units: int = 1) -> bool:
+    def take(self, bucket_id: str, units: int = 1) -> BucketState | None:
         """Leases.take."""
         if bucket_id not in self.spent or self.spent[bucket_id] + units > self.limits[bucket_id]:
-            return False
+            return None
         self.spent[bucket_id] += units
-        return True
+        return self._state(bucket_id)
 
     async def acquire(self, bucket_id: str, units: int, figures: TokenBucket) -> Refusal | None:
         """Leases.acquire."""

@@ -1,6 +1,7 @@
 """Judges a run by three counts that know nothing of each other: what the provider emitted, what the client
 received, what the ledger billed."""
 
+import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,16 +22,21 @@ class Received:
     pieces: int
 
 
-async def all_records(client: MeteringClient, options: Options) -> list[UsageEvent]:
-    """Every settled call of the account."""
+async def all_records(client: MeteringClient, options: Options, from_ms: int = 0) -> list[UsageEvent]:
+    """Every settled call of the account that began at `from_ms` (ms since the epoch) or later."""
     records: list[UsageEvent] = []
     request = ListUsageRecordsRequest(page_size=200)
     while True:
         reply = (await client.list_usage_records(request, options)).message
         records += reply.records
-        if not reply.next_page_token:
-            return records
+        if not reply.next_page_token or began_ms(records[-1]) < from_ms:
+            return [record for record in records if began_ms(record) >= from_ms]
         request.page_token = reply.next_page_token
+
+
+def began_ms(record: UsageEvent) -> int:
+    """When the call began, ms since the epoch: the first 48 bits of its UUIDv7."""
+    return uuid.UUID(record.call.call_id).int >> 80
 
 
 def faults_of(

@@ -106,7 +106,7 @@ class FakeChannel:
             raise
 
     def _note(self, method: Method, request: Message, options: Options) -> Asked:
-        asked = Asked(method.name, request, dict(options.metadata), options.timeout)
+        asked = Asked(method.name, request, dict(options.wire_metadata()), options.timeout)
         self.asked.append(asked)
         self.entered[method.name].set()
         return asked

@@ -55,7 +55,7 @@ class LoadClient:
                     if line == "data: [DONE]":
                         completed = True
                     elif line.startswith("data: "):
-                        pieces += _pieces(json.loads(line[6:]))
+                        pieces += pieces_of(json.loads(line[6:]))
                     if leave_after is not None and pieces >= leave_after:
                         break
         except httpx2.HTTPError:
@@ -70,5 +70,6 @@ def _request_id() -> str:
     return uuid.uuid4().hex
 
 
-def _pieces(chunk: Mapping[str, list[Mapping[str, Mapping[str, object]]]]) -> int:
+def pieces_of(chunk: Mapping[str, list[Mapping[str, Mapping[str, object]]]]) -> int:
+    """How many pieces of content an event of a stream holds."""
     return sum(1 for choice in chunk.get("choices", ()) if choice["delta"].get("content"))

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,9 +35,9 @@ class RawConnection:
         self._patience = patience
 
     @classmethod
-    async def open(cls, port: int) -> "RawConnection":
+    async def open(cls, port: int, patience: float = 10) -> "RawConnection":
         """Connect to a port of this machine."""
-        return cls(*await asyncio.open_connection("127.0.0.1", port))
+        return cls(*await asyncio.open_connection("127.0.0.1", port), patience)
 
     async def send(self, data: bytes) -> None:
         """Send bytes as they are. A server that has hung up is no fault."""
@@ -72,9 +73,12 @@ class RawConnection:
         if headers.get("transfer-encoding") == "chunked":
             chunks = [chunk async for chunk in self]
             return RawReply(status, headers, b"".join(chunks), chunks)
+        return RawReply(status, headers, await self.body(headers))
+
+    async def body(self, headers: Mapping[str, str]) -> bytes:
+        """The body that these headers announce with its length."""
         async with asyncio.timeout(self._patience):
-            body = await self._reader.readexactly(int(headers.get("content-length", "0")))
-        return RawReply(status, headers, body)
+            return await self._reader.readexactly(int(headers.get("content-length", "0")))
 
     def __aiter__(self) -> "RawConnection":
         return self

@@ -1,63 +1,115 @@
 """A whole suite on loopback: the real command in a process of its own, on ports of its own."""
 
-import os
-import re
-import selectors
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
-from headgate_settings import environment
-
-READY_S = 60
-LINE = re.compile(r"\s*(REST|gRPC|metrics)\s+(?:http://)?(127\.0\.0\.1:\d+)")
+from headgate_testing.process import Process
 
 
-@dataclass
-class Suite:
-    """A running `headgate up`. `log` is its standard error: JSON lines."""
+class AnySuite(Protocol):
+    """What tests need of a running suite, in one process or in many."""
 
-    process: "subprocess.Popen[bytes]"
-    folder: Path
-    addresses: dict[str, str]
-    banner: str
-    ready_s: float
-    log: Path
+    @property
+    def folder(self) -> Path:
+        """Where headgate.yaml and the logs are."""
 
     @property
     def url(self) -> str:
         """Base of the REST API, without a version path."""
-        return f"http://{self.addresses['REST']}"
+
+    @property
+    def grpc(self) -> str:
+        """Where inference is called by outsiders."""
+
+    @property
+    def ops(self) -> str:
+        """Base URL of the operators' listener, of the gateway's process where there are several."""
+
+    @property
+    def key(self) -> str:
+        """The bootstrap key."""
+
+    def target(self, service: str) -> str:
+        """The gRPC target of a service, with all its replicas."""
+
+    def address(self, service: str) -> str:
+        """`host:port` where (one replica of) a service answers gRPC."""
+
+    def ops_of(self, service: str) -> list[str]:
+        """Base URLs of the operators' listeners of the processes that hold a service."""
+
+    def logs(self) -> str:
+        """The standard error of all processes: JSON lines."""
+
+
+@dataclass
+class Suite:
+    """A running `headgate up`."""
+
+    process: Process
+    folder: Path
+
+    @property
+    def url(self) -> str:
+        """Base of the REST API, without a version path."""
+        return f"http://{self.process.addresses['REST']}"
 
     @property
     def grpc(self) -> str:
         """`host:port` of all gRPC services."""
-        return self.addresses["gRPC"]
+        return self.process.addresses["gRPC"]
 
     @property
     def ops(self) -> str:
         """Base URL of the operators' listener."""
-        return f"http://{self.addresses['metrics']}"
+        return f"http://{self.process.addresses['metrics']}"
 
     @property
     def key(self) -> str:
         """The bootstrap key."""
         return (self.folder / "data" / "bootstrap-key").read_text().strip()
 
+    @property
+    def banner(self) -> str:
+        """What it said when it was ready."""
+        return self.process.banner
+
+    @property
+    def ready_s(self) -> float:
+        """Seconds from its start until it was ready."""
+        return self.process.ready_s
+
+    @property
+    def log(self) -> Path:
+        """Its standard error: JSON lines."""
+        return self.process.log
+
+    def logs(self) -> str:
+        """The text of its log."""
+        return self.log.read_text()
+
+    def target(self, service: str) -> str:
+        """The gRPC target of a service: here all have one."""
+        return self.grpc
+
+    def address(self, service: str) -> str:
+        """`host:port` where a service answers gRPC."""
+        return self.grpc
+
+    def ops_of(self, service: str) -> list[str]:
+        """Base URLs of the operators' listeners of the processes that hold a service."""
+        return [self.ops]
+
     def kill(self) -> None:
         """End it as a power-minded operator would: SIGKILL."""
         self.process.kill()
-        self.process.wait()
 
     def stop(self, timeout_s: float = 30) -> int:
         """End it gently; returns its exit status."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout_s)
+        return self.process.stop(timeout_s)
 
 
 @dataclass
@@ -75,23 +127,9 @@ class SuiteSpec:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "headgate.yaml").write_text(self.config)
         log = self.folder / "suite.log"
-        began = time.monotonic()
-        with log.open("ab") as errors:
-            process = subprocess.Popen(  # noqa: S603 - our own command
-                [sys.executable, *self.command],
-                cwd=self.folder,
-                env={**_clean_environment(), **self._environment()},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-            )
-        banner = _read_banner(process)
-        if "ready" not in banner:
-            process.kill()
-            process.wait()
-            raise RuntimeError(f"the suite did not start:\n{banner}\n{log.read_text()[-4000:]}")
-        addresses = {m[1]: m[2] for m in map(LINE.match, banner.splitlines()) if m}
-        return Suite(process, self.folder, addresses, banner, time.monotonic() - began, log)
+        process = Process("the suite", self.command, self.folder, log, self._environment())
+        process.start()
+        return Suite(process, self.folder)
 
     def _environment(self) -> dict[str, str]:
         return {
@@ -113,29 +151,4 @@ def running_suite(spec: SuiteSpec) -> Iterator[Suite]:
     try:
         yield suite
     finally:
-        if suite.process.poll() is None:
-            try:
-                suite.stop()
-            except subprocess.TimeoutExpired:
-                suite.kill()
-        if suite.process.stdout is not None:
-            suite.process.stdout.close()
-
-
-def _clean_environment() -> dict[str, str]:
-    kept = {"PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH"}
-    return {name: value for name, value in environment().items() if name in kept}
-
-
-def _read_banner(process: "subprocess.Popen[bytes]") -> str:
-    assert process.stdout is not None  # noqa: S101 - it was asked for
-    text = b""
-    deadline = time.monotonic() + READY_S
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        while b"\n\n" not in text and selector.select(max(0.0, deadline - time.monotonic())):
-            piece = os.read(process.stdout.fileno(), 65536)
-            if not piece:
-                break
-            text += piece
-    return text.decode()
+        suite.process.end()

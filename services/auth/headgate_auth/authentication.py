@@ -7,7 +7,6 @@ from headgate_admission.principal import Principal, networks
 from headgate_auth.account import Account
 from headgate_auth.api_key import ApiKey, Status
 from headgate_auth.errors import expired_key, invalid_key
-from headgate_auth.invalidations import Invalidations
 from headgate_auth.last_used import LastUsed
 from headgate_auth.store import Store
 from headgate_clock import Clock
@@ -21,12 +20,9 @@ _NO_DIGEST = bytes(32)
 class Authenticator:
     """Resolves API keys. Noise is refused by its checksum and never reaches the store."""
 
-    def __init__(
-        self, store: Store, pepper: Secret, invalidations: Invalidations, last_used: LastUsed, clock: Clock
-    ) -> None:
+    def __init__(self, store: Store, pepper: Secret, last_used: LastUsed, clock: Clock) -> None:
         self._store = store
         self._pepper = pepper
-        self._invalidations = invalidations
         self._last_used = last_used
         self._clock = clock
 
@@ -38,17 +34,16 @@ class Authenticator:
         parsed = parse(credential)
         if parsed is None:
             raise invalid_key()
-        # Taken before the store is read: a change made during the read has a later position, so whoever has
-        # seen that change knows this answer to be too old.
-        position = self._invalidations.position
         found = await self._store.find_key(parsed.id)
         expected = found[0].digest if found else _NO_DIGEST
         if not hmac.compare_digest(digest(credential, self._pepper), expected) or found is None:
             raise invalid_key()
-        key, account = found
+        key, account, mark = found
         self._check_status(key)
         self._last_used.used(key.id)
-        return principal_of(key, account), position
+        # Read in one moment with the key: whoever has seen a later change knows this answer to be too old,
+        # whichever replica told them.
+        return principal_of(key, account), Position(epoch=mark.epoch, version=mark.version)
 
     def _check_status(self, key: ApiKey) -> None:
         status = key.status(self._clock.wall_ms())

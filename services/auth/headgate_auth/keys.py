@@ -85,8 +85,8 @@ class Keys:
         key = await self._store.key(key_id)
         if key is None or not _may_see(caller, key.account_id):
             raise no_such_key()
-        if await self._store.revoke_key(key_id, self._clock.wall_ms()):
-            self._invalidations.principal(key_id)
+        await self._store.revoke_key(key_id, self._clock.wall_ms())
+        await self._invalidations.catch_up()
 
     async def _account_for(self, caller: Principal, account_id: str) -> str:
         if not account_id or account_id == caller.account_id:

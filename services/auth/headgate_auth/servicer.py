@@ -44,8 +44,7 @@ class AuthServicer:
         self, request: auth_pb2.WatchCredentialsRequest, call: CallContext
     ) -> AsyncIterator[auth_pb2.WatchCredentialsResponse]:
         """AuthService.WatchCredentials."""
-        source = self._invalidations.source
-        async for message in source.follow(request.position, auth_pb2.WatchCredentialsResponse):
+        async for message in self._invalidations.follow(request.position):
             yield message
 
     async def CreateKey(

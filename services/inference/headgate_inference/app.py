@@ -1,6 +1,8 @@
 """Inference put together."""
 
+from pathlib import Path
 from random import Random
+from typing import Any
 
 from headgate_admission.admission import Admission
 from headgate_clients.registry import RegistryClient
@@ -24,6 +26,7 @@ from headgate_inference.servicer import InferenceServicer
 from headgate_inference.settings import InferenceSettings
 from headgate_journal import Journal
 from headgate_picker import Picker
+from headgate_rpc.watcher import Watcher
 from headgate_settings import environment
 from headgate_settings.config import ConfigFile
 
@@ -42,6 +45,11 @@ class InferenceApp:
         self._follower = follower
         self._transport = transport
         self._local = local
+
+    @property
+    def watches(self) -> tuple[Watcher[Any], ...]:
+        """What is followed, for its metrics."""
+        return self._follower.watches
 
     @property
     def ready(self) -> bool:
@@ -77,9 +85,11 @@ def build(
     config_file: ConfigFile,
     clock: Clock,
     transport: ProviderTransport | None = None,
+    snapshots: Path | None = None,
 ) -> InferenceApp:
     """Inference over an open journal and a connected admission. Providers' keys are found in `config_file` and in
-    the environment."""
+    the environment. In the folder `snapshots` models and routes are kept for a start while their services are
+    away."""
     transport = transport or HttpTransport(clock)
     local = LocalAdapter()
     openai = OpenAIAdapter(transport, reply_bytes=settings.reply_limit, event_bytes=settings.event_limit)
@@ -95,4 +105,5 @@ def build(
     servicer = InferenceServicer(
         Generation(opening, attempts, admission), Embedding(opening, attempts), admission
     )
-    return InferenceApp(servicer, CatalogueFollower(catalogue, registry, routing, clock), transport, local)
+    follower = CatalogueFollower(catalogue, registry, routing, clock, snapshots)
+    return InferenceApp(servicer, follower, transport, local)

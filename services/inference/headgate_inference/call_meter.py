@@ -5,14 +5,14 @@ import asyncio
 
 from headgate.inference.v1 import inference_pb2 as pb
 from headgate.metering.v1 import metering_pb2
-from headgate.metering.v1.metering_pb2 import Quantities, UsageEvent
+from headgate.metering.v1.metering_pb2 import UsageEvent
 from headgate_admission.tokens import TokenReservation
 from headgate_clock import Clock
 from headgate_inference.deployments import Deployment
 from headgate_inference.faults import AttemptFault
 from headgate_inference.usage import Bill, Estimate, bill
 from headgate_journal import Journal, JournalError, MeteredCall, Settlement
-from headgate_money import worst_case_nano_usd
+from headgate_money import TokenCounts
 from headgate_rpc.call import CallContext
 from headgate_rpc.errors import HeadgateError, Reason
 from headgate_telemetry.logs import get_logger
@@ -53,7 +53,9 @@ class CallMeter:
         self.ran = first
         self.estimate = estimate
         self.units = 0
-        self._metered = MeteredCall(journal, _intent(call, first, estimate, config_version))
+        self._metered = MeteredCall(
+            journal, _intent(call, first, estimate, config_version), first.model.rates
+        )
 
     @property
     def seq(self) -> int:
@@ -76,7 +78,7 @@ class CallMeter:
         a call without any output costs nothing."""
         if self._metered.settled is not None:
             return
-        charged = Bill(Quantities(), estimated=False)
+        charged = Bill(TokenCounts(), estimated=False)
         if self.units:
             charged = bill(stated, self.estimate, counted=self.units)
         outcome, reason = self._verdict(fault)
@@ -101,23 +103,24 @@ class CallMeter:
         """Where the journal cannot take it (a full disk), that is logged and the call is settled at the next
         start: the caller's answer does not hang on it."""
         record = self._call.record
-        quantities = charged.quantities
-        self._hold.correct(quantities.input_tokens + quantities.output_tokens)
-        record.model, record.provider = self.ran.model.id, self.ran.provider
-        record.input_tokens, record.output_tokens = quantities.input_tokens, quantities.output_tokens
+        counts = charged.counts
+        model = self.ran.model
+        self._hold.correct(counts.input_tokens + counts.output_tokens)
+        record.model, record.provider = model.id, self.ran.provider
+        record.input_tokens, record.output_tokens = counts.input_tokens, counts.output_tokens
         record.estimated = charged.estimated
         record.outcome = OUTCOMES[outcome]
         settlement = Settlement(
             outcome=outcome,
-            quantities=quantities,
-            model=self.ran.model.id,
+            counts=counts,
+            model=model.id,
             provider=self.ran.provider,
             estimated=charged.estimated,
             latency_ms=int((self._clock.monotonic() - self._started) * 1000),
             first_token_ms=_first_token_ms(record),
             attempts=len(record.attempts),
             error_reason=error_reason,
-            price=None if self.ran.model.price is self._price else self.ran.model.price,
+            price=None if model.price is self._price else model.price,
         )
         try:
             record.cost_nano_usd = self._metered.settle(settlement).cost_nano_usd
@@ -136,13 +139,13 @@ def _first_token_ms(record: CallRecord) -> int:
 def _intent(call: CallContext, first: Deployment, estimate: Estimate, config_version: int) -> UsageEvent:
     principal = call.principal
     record = call.record
-    price = first.model.price
+    model = first.model
     intent = UsageEvent(
         requested_model=record.requested_model,
-        model=first.model.id,
+        model=model.id,
         provider=first.provider,
-        price=price,
-        worst_case_nano_usd=worst_case_nano_usd(price, estimate.input_bytes, estimate.most_output),
+        price=model.price,
+        worst_case_nano_usd=model.rates.worst_case_nano_usd(estimate.input_bytes, estimate.most_output),
     )
     intent.quantities.input_tokens = estimate.input_tokens
     # In place: a message given to the constructor is copied.

@@ -2,6 +2,10 @@
 the services that push it are away."""
 
 import asyncio
+from pathlib import Path
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
 
 from headgate.registry.v1 import registry_pb2
 from headgate.routing.v1 import routing_pb2
@@ -11,7 +15,10 @@ from headgate_clock import Clock
 from headgate_inference.adapters.base import Model
 from headgate_inference.deployments import Deployment, DeploymentBuilder, Deployments
 from headgate_picker import Picker, RouteTable
-from headgate_rpc.watch import Update, Watcher
+from headgate_rpc.snapshot import SnapshotFile
+from headgate_rpc.watcher import Update, Watcher
+
+R = TypeVar("R", bound=Message)
 
 
 class Catalogue:
@@ -58,17 +65,26 @@ class Catalogue:
 
 
 class CatalogueFollower:
-    """Keeps a catalogue up to date."""
+    """Keeps a catalogue up to date. In the folder `snapshots` it is kept for a start while the sources are away."""
 
     def __init__(
-        self, catalogue: Catalogue, registry: RegistryClient, routing: RoutingClient, clock: Clock
+        self,
+        catalogue: Catalogue,
+        registry: RegistryClient,
+        routing: RoutingClient,
+        clock: Clock,
+        snapshots: Path | None = None,
     ) -> None:
+        def snapshot(name: str, response_class: type[R]) -> SnapshotFile[R] | None:
+            return None if snapshots is None else SnapshotFile(snapshots / name, response_class, clock)
+
         self._items = Watcher[registry_pb2.CatalogueItem](
             "catalogue",
             lambda seen: registry.watch_catalogue(registry_pb2.WatchCatalogueRequest(position=seen)),
             item_key,
             catalogue.replace_items,
             clock=clock,
+            snapshot=snapshot("inference-catalogue", registry_pb2.WatchCatalogueResponse),
         )
         self._routes = Watcher[routing_pb2.Route](
             "routes",
@@ -76,6 +92,7 @@ class CatalogueFollower:
             lambda route: route.name,
             catalogue.replace_routes,
             clock=clock,
+            snapshot=snapshot("inference-routes", routing_pb2.WatchRoutesResponse),
         )
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -83,6 +100,11 @@ class CatalogueFollower:
     def ready(self) -> bool:
         """Whether catalogue and routes have both arrived."""
         return self._items.ready.is_set() and self._routes.ready.is_set()
+
+    @property
+    def watches(self) -> tuple[Watcher[Any], ...]:
+        """What is followed, for its metrics."""
+        return self._items, self._routes
 
     def age_seconds(self) -> float:
         """How long ago the staler of the two sources was last heard."""

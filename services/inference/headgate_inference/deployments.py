@@ -8,7 +8,7 @@ from headgate.registry.v1 import registry_pb2
 from headgate_inference.adapters.base import Adapter, Model, Timers
 from headgate_inference.adapters.openai import target
 from headgate_inference.adapters.transport import Target
-from headgate_money import price_of
+from headgate_money import Rates, price_of
 from headgate_settings import Secret
 from headgate_telemetry.logs import get_logger
 
@@ -108,6 +108,7 @@ class DeploymentBuilder:
 
 
 def _model(model: registry_pb2.Model) -> Model:
+    price = price_of(model)
     return Model(
         id=model.id,
         is_embedding=model.type == registry_pb2.MODEL_TYPE_EMBEDDING,
@@ -115,7 +116,8 @@ def _model(model: registry_pb2.Model) -> Model:
         max_output=model.max_output,
         drop_params=model.drop_params,
         ignored_params=frozenset(model.ignored_params),
-        price=price_of(model),
+        price=price,
+        rates=Rates.of(price),
     )
 
 

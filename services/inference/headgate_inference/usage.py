@@ -1,16 +1,15 @@
 """What is believed of a provider's usage, and what is billed."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from headgate.inference.v1 import inference_pb2 as pb
-from headgate.metering.v1.metering_pb2 import Quantities
+from headgate_money import TokenCounts
 
 # Beyond this a count is a slip of the provider, not a usage.
 _ABSURD = 10**9
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(NamedTuple):
     """What is known of a call's size before it runs: bytes and tokens of its input, the most output it can make,
     and the most its caller allows (None: no limit)."""
 
@@ -20,46 +19,50 @@ class Estimate:
     allowed_output: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Bill:
-    """What a call is booked with."""
+class Bill(NamedTuple):
+    """What a call is booked with. `as_stated`: with the very figures of the provider."""
 
-    quantities: Quantities
+    counts: TokenCounts
     estimated: bool
+    as_stated: bool = False
 
 
 def bill(stated: pb.Usage | None, estimate: Estimate, *, counted: int, written: int | None = None) -> Bill:
     """The provider's figures where it gave any, with the output between what was `counted` (pieces of content
     that came from it) and what the caller allowed. Without them the input is estimated, and the output is what
     was counted, or `written` tokens of a whole reply."""
-    if stated is None or not _believable(stated):
+    figures = None if stated is None else _figures(stated)
+    if figures is None or not 0 <= min(figures) <= max(figures) <= _ABSURD:
         output = counted if written is None else written
-        return Bill(Quantities(input_tokens=estimate.input_tokens, output_tokens=output), estimated=True)
-    output = stated.output_tokens
+        return Bill(TokenCounts(estimate.input_tokens, output), estimated=True)
+    output = figures.output_tokens
     if estimate.allowed_output is not None:
         output = min(output, estimate.allowed_output)
     output = max(output, counted)
-    quantities = Quantities(
-        input_tokens=stated.input_tokens,
-        output_tokens=output,
-        cached_input_tokens=min(stated.cached_input_tokens, stated.input_tokens),
-        reasoning_tokens=min(stated.reasoning_tokens, output),
+    counts = TokenCounts(
+        figures.input_tokens,
+        output,
+        min(figures.cached_input_tokens, figures.input_tokens),
+        min(figures.reasoning_tokens, output),
     )
-    return Bill(quantities, estimated=False)
+    return Bill(counts, estimated=False, as_stated=counts == figures)
 
 
 def write(charged: Bill, stated: pb.Usage | None, usage: pb.Usage) -> None:
     """Tell the caller what was booked, with the provider's further usage fields."""
-    quantities = charged.quantities
-    usage.input_tokens = quantities.input_tokens
-    usage.output_tokens = quantities.output_tokens
-    usage.cached_input_tokens = quantities.cached_input_tokens
-    usage.reasoning_tokens = quantities.reasoning_tokens
+    if charged.as_stated and stated is usage:
+        return
+    counts = charged.counts
+    usage.input_tokens = counts.input_tokens
+    usage.output_tokens = counts.output_tokens
+    usage.cached_input_tokens = counts.cached_input_tokens
+    usage.reasoning_tokens = counts.reasoning_tokens
     usage.estimated = charged.estimated
     if stated is not None and not charged.estimated:
         usage.extra_json = stated.extra_json
 
 
-def _believable(usage: pb.Usage) -> bool:
-    figures = (usage.input_tokens, usage.output_tokens, usage.cached_input_tokens, usage.reasoning_tokens)
-    return all(0 <= figure <= _ABSURD for figure in figures)
+def _figures(usage: pb.Usage) -> TokenCounts:
+    return TokenCounts(
+        usage.input_tokens, usage.output_tokens, usage.cached_input_tokens, usage.reasoning_tokens
+    )

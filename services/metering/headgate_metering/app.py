@@ -5,18 +5,20 @@ import asyncio
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from headgate_admission.built_in import policy_message
 from headgate_clock import Clock
+from headgate_database import StoreAwayError, StoreError
 from headgate_metering.leasing import Leasing
 from headgate_metering.ledger import Ledger
 from headgate_metering.policies import Limits, effective_policies
 from headgate_metering.servicer import MeteringServicer
 from headgate_metering.settings import MeteringSettings
+from headgate_metering.steady_time import SteadyTime
 from headgate_metering.store import LeaseStore, LedgerStore
 from headgate_metering.stores.sql_leases import SqlLeaseStore
 from headgate_metering.stores.sql_ledger import SqlLedgerStore
 from headgate_metering.sweeper import Sweeper
-from headgate_metering.usage import UsageQuery
-from headgate_metering.wire import policy_message
+from headgate_metering.usage import Period, UsageQuery, month_of
 from headgate_rpc.watch import WatchSource
 from headgate_settings.config import Config, ConfigFile
 
@@ -37,6 +39,8 @@ class MeteringApp:
         self._stores = stores
         self._sweeper = sweeper
         self._sweep_interval_s = sweep_interval_s
+        self._ledger = stores[0]
+        self._prepared: Period | None = None
         self._upkeep: asyncio.Task[None] | None = None
 
     def apply(self, config: Config) -> None:
@@ -60,14 +64,21 @@ class MeteringApp:
 
     async def _keep_up(self) -> None:
         while True:
-            await asyncio.sleep(self._sweep_interval_s)
             try:
                 await self.upkeep()
-            except SQLAlchemyError as fault:  # a store in trouble now may be well next time
+            except StoreAwayError:  # the store has logged it; it may be there next time
+                pass
+            except SQLAlchemyError as fault:
                 log.error("metering upkeep failed", exc_info=fault)
+            await asyncio.sleep(self._sweep_interval_s)
 
     async def upkeep(self) -> None:
-        """One round: settle the calls of silent producers, forget idle limits."""
+        """One round: make room for coming calls, settle the calls of silent producers, forget idle limits. Raises
+        StoreAwayError."""
+        month = month_of(self.servicer.clock.wall_ms())
+        if month != self._prepared:
+            await self._ledger.prepare(month.start_ms)
+            self._prepared = month
         swept = await self._sweeper.sweep()
         if swept:
             log.warning("calls of silent processes were settled", calls=swept)
@@ -80,15 +91,15 @@ def build(
     clock: Clock,
     stores: tuple[LedgerStore, LeaseStore] | None = None,
 ) -> MeteringApp:
-    """Metering under `config_file`, which has been read and whose later changes it follows; over its own SQLite
-    files in the data folder unless stores are given.
+    """Metering under `config_file`, which has been read and whose later changes it follows; over the stores
+    of the settings unless stores are given.
 
     Blocks while it opens files. Raises StoreError, ConfigError.
     """
     policies = effective_policies(config_file.current)
-    ledger, leases = stores or _open_stores(settings)
+    ledger, leases = stores or (_open_ledger(settings), _open_leases(settings, clock))
     servicer = MeteringServicer(
-        leasing=Leasing(leases, Limits(policies.values()), clock),
+        leasing=Leasing(leases, Limits(policies.values())),
         ledger=Ledger(ledger),
         usage=UsageQuery(ledger, clock),
         policies=WatchSource(),
@@ -106,7 +117,20 @@ def check_policies(config: Config) -> None:
     effective_policies(config)
 
 
-def _open_stores(settings: MeteringSettings) -> tuple[LedgerStore, LeaseStore]:
-    # Two files: the ledger waits for the disk at each commit, leases need not (decisions.md 6).
-    ledger = SqlLedgerStore.open(settings.data / "metering.sqlite3")
-    return ledger, SqlLeaseStore.open(settings.data / "leases.sqlite3")
+def _open_ledger(settings: MeteringSettings) -> LedgerStore:
+    location = settings.database_url or settings.data / "metering.sqlite3"
+    return SqlLedgerStore.open(location, timeout_s=settings.database_timeout)
+
+
+def _open_leases(settings: MeteringSettings, clock: Clock) -> LeaseStore:
+    if settings.redis_url:
+        # Only who uses Redis pays for its driver, which is an optional dependency.
+        try:
+            from headgate_metering.stores.redis_leases import RedisLeaseStore  # noqa: PLC0415
+        except ImportError as error:
+            raise StoreError("Redis needs its driver: install headgate[redis].") from error
+        return RedisLeaseStore.open(settings.redis_url, clock)
+    if settings.database_url:
+        return SqlLeaseStore.open(settings.database_url, timeout_s=settings.database_timeout)
+    # A file of its own: the ledger waits for the disk at each commit, leases need not (decisions.md 6).
+    return SqlLeaseStore.open(settings.data / "leases.sqlite3", SteadyTime(clock))

@@ -2,7 +2,10 @@
 from any store."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from headgate_metering.usage_event import (
     DAY_MS,
@@ -25,8 +28,7 @@ class Known:
     adjustments: Mapping[str, tuple[Adjustment, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class DayKey:
+class DayKey(Struct, frozen=True, gc=False):
     """One line of the daily sums; `day` counts from the Unix epoch, UTC."""
 
     account_id: str
@@ -47,11 +49,10 @@ class Changes:
 
 def call_ids(batch: Batch) -> set[str]:
     """The calls that a batch speaks of."""
-    return {
-        *(each.call.call_id for each in batch.open_calls),
-        *(each.call.call_id for each in batch.settlements),
-        *(each.call_id for each in batch.adjustments),
-    }
+    ids = {each.call.call_id for each in batch.settlements}
+    ids.update(each.call.call_id for each in batch.open_calls)
+    ids.update(each.call_id for each in batch.adjustments)
+    return ids
 
 
 def book(batch: Batch, known: Known) -> Changes:
@@ -132,4 +133,5 @@ def _difference(adjustment: Adjustment) -> Usage:
 
 def _count(changes: Changes, call: Call, usage: Usage) -> None:
     key = DayKey(call.account_id, call.started_at_ms // DAY_MS, call.requested_model)
-    changes.usage[key] = changes.usage.get(key, Usage()) + usage
+    before = changes.usage.get(key)
+    changes.usage[key] = usage if before is None else before + usage

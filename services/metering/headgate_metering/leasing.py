@@ -2,7 +2,6 @@
 
 from collections.abc import MutableMapping, Sequence
 
-from headgate_clock import Clock
 from headgate_leases.bucket import TokenBucket
 from headgate_metering.buckets import Ask, Bucket, Grant, answer
 from headgate_metering.policies import Limits
@@ -13,46 +12,32 @@ UNLIMITED = 2_147_483_647
 _MINUTE_MS = 60_000
 
 
-class SteadyTime:
-    """Milliseconds since the Unix epoch that follow the monotonic clock: a step of the machine's time while the
-    process runs neither fills a bucket nor holds it empty."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._offset_ms = clock.wall_ms() - clock.monotonic() * 1000
-
-    def now_ms(self) -> int:
-        """Now, by the wall clock of the start and what has passed since."""
-        return int(self._offset_ms + self._clock.monotonic() * 1000)
-
-
 class Leasing:
     """Answers asks for units of the limits in force."""
 
-    def __init__(self, store: LeaseStore, limits: Limits, clock: Clock) -> None:
+    def __init__(self, store: LeaseStore, limits: Limits) -> None:
         self.limits = limits
         self._store = store
-        self._time = SteadyTime(clock)
 
     async def acquire(self, holder_id: str, asks: Sequence[Ask]) -> list[Grant]:
-        """One grant for each ask, in order, in one transaction. Raises ValueError for a malformed bucket id."""
+        """One grant for each ask, in order, in one transaction. Raises ValueError for a malformed bucket id,
+        StoreAwayError while the store does not answer."""
         limits = [self.limits.bucket(ask.bucket_id) for ask in asks]
         limited = {ask.bucket_id for ask, limit in zip(asks, limits, strict=True) if limit is not None}
-        now_ms = self._time.now_ms()
 
-        def change(buckets: MutableMapping[str, Bucket]) -> list[Grant]:
+        def change(buckets: MutableMapping[str, Bucket], now_ms: int) -> list[Grant]:
             return [
                 _answer(buckets, limit, holder_id, ask, now_ms)
                 for ask, limit in zip(asks, limits, strict=True)
             ]
 
         if not limited:
-            return change({})
+            return [_unlimited(ask) for ask in asks]
         return await self._store.update(limited, change)
 
     async def forget_idle(self) -> int:
         """Drop the buckets that are full and that nobody holds units of; says how many."""
-        return await self._store.forget(self._time.now_ms())
+        return await self._store.forget()
 
 
 def _answer(

@@ -1,44 +1,11 @@
-"""The rate policies: a built-in catalogue as data (RATE-3 to RATE-10, PLAN-2 to PLAN-7), overlaid by the
-config file."""
+"""The rate policies: the built-in catalogue, overlaid by the config file."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
+from headgate_admission.built_in import BUILTIN_POLICIES
+from headgate_admission.policies import DEFAULT_CLASS, STANDARD
 from headgate_leases.bucket import TokenBucket
 from headgate_settings.config import Config, ConfigError, LimitConfig, PolicyConfig
-
-STANDARD = "standard"
-_DEFAULT_CLASS = "default"
-
-
-def _one_bucket(
-    name: str, requests_per_minute: int | None = None, tokens_per_minute: int | None = None
-) -> PolicyConfig:
-    limit = LimitConfig(
-        _DEFAULT_CLASS, requests_per_minute=requests_per_minute, tokens_per_minute=tokens_per_minute
-    )
-    return PolicyConfig(name, (limit,))
-
-
-BUILTIN_POLICIES: Mapping[str, PolicyConfig] = {
-    policy.name: policy
-    for policy in (
-        PolicyConfig(
-            STANDARD,
-            (
-                LimitConfig(_DEFAULT_CLASS, requests_per_minute=60),
-                LimitConfig("chat", requests_per_minute=20),
-                LimitConfig("embeddings", requests_per_minute=100),
-            ),
-            per_address=True,
-        ),
-        _one_bucket("free", 10, 10_000),
-        _one_bucket("developer", 100, 100_000),
-        _one_bucket("pro", 500, 500_000),
-        PolicyConfig("enterprise", ()),
-        _one_bucket("partner", 1000),
-        _one_bucket("pay_per_use", 100, 100_000),
-    )
-}
 
 
 def effective_policies(config: Config) -> dict[str, PolicyConfig]:
@@ -69,7 +36,7 @@ class Limits:
         classes = self._classes.get(policy)
         if classes is None:
             classes = self._classes[STANDARD]
-        figures = classes.get(rate_class) or classes.get(_DEFAULT_CLASS, {})
+        figures = classes.get(rate_class) or classes.get(DEFAULT_CLASS, {})
         return figures.get(kind)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from headgate_settings import Seconds, setting
+from headgate_settings import Seconds, Secret, setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +12,24 @@ class MeteringSettings:
 
     data: Path = setting(
         env="HEADGATE_DATA", default=Path(".headgate"), help="Folder of everything that is kept."
+    )
+    database_url: Secret = setting(
+        env="HEADGATE_DATABASE_URL",
+        default=Secret(),
+        help="PostgreSQL that the stores are in, `postgresql://user:password@host:5432/database`, one schema "
+        "for each service; empty: files in the data folder. Replicas need it, and then the same "
+        "`HEADGATE_AUTH_PEPPER` and `HEADGATE_BOOTSTRAP_KEY`.",
+    )
+    database_timeout: Seconds = setting(
+        env="HEADGATE_DATABASE_TIMEOUT",
+        default=Seconds(3),
+        help="Longest that a statement on PostgreSQL may take.",
+    )
+    redis_url: Secret = setting(
+        env="HEADGATE_REDIS_URL",
+        default=Secret(),
+        help="Redis that metering's replicas share the use of limits in, `redis://:password@host:6379/0`; empty: "
+        "limits are kept where everything else is.",
     )
     silence: Seconds = setting(
         env="HEADGATE_METERING_SILENCE",

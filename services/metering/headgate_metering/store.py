@@ -23,7 +23,8 @@ class Page:
 
 
 class LedgerStore(Protocol):
-    """The ledger. What a method has returned from survives a loss of power (durable backends)."""
+    """The ledger. What a method has returned from survives a loss of power (durable backends). All raise
+    StoreAwayError, which is a HeadgateError SERVICE_UNAVAILABLE, while the database does not answer."""
 
     async def record(self, batch: Batch) -> None:
         """Book a batch in one transaction, and count a beat of its producer. Booking an event again changes
@@ -33,9 +34,9 @@ class LedgerStore(Protocol):
         """Beats of each producer that has open calls."""
 
     async def expire(
-        self, producers: Collection[str], settle: Callable[[OpenCall], Settlement], limit: int
+        self, silent: Mapping[str, int], settle: Callable[[OpenCall], Settlement], limit: int
     ) -> int:
-        """Settle up to `limit` open calls of these producers; says how many."""
+        """Settle up to `limit` open calls of the producers that still have these beats; says how many."""
 
     async def usage(self, account_id: str, start_ms: int, end_ms: int) -> Mapping[str, Usage]:
         """Sums by requested model over calls started in `[start_ms, end_ms)`, adjustments applied."""
@@ -55,21 +56,27 @@ class LedgerStore(Protocol):
     async def dead_letters(self) -> list[DeadLetter]:
         """Every event that could not be booked, by digest."""
 
+    async def prepare(self, now_ms: int) -> None:
+        """Make room for the calls of this month and the next. Without it nothing is lost, only slower."""
+
     async def close(self) -> None:
         """Book what is queued and let go of the store. Idempotent."""
 
 
 class LeaseStore(Protocol):
-    """The buckets of all limits."""
+    """The buckets of all limits. The store also says what time it is: replicas that each went by their own clock
+    would refill a bucket, or end a lease, by as much as their clocks differ. All raise StoreAwayError while it
+    does not answer; it may then have been changed, which costs units and never makes any."""
 
     async def update(
-        self, bucket_ids: Collection[str], change: Callable[[MutableMapping[str, Bucket]], T]
+        self, bucket_ids: Collection[str], change: Callable[[MutableMapping[str, Bucket], int], T]
     ) -> T:
-        """Run `change` on those of the buckets that are known, in one transaction; what it leaves in the
-        mapping is stored before this returns its answer. `change` must not block."""
+        """Run `change` on those of the buckets that are known and on the store's time (milliseconds since the
+        Unix epoch), in one transaction; what it leaves in the mapping is stored before this returns its answer.
+        `change` must not block, and may run several times."""
 
-    async def forget(self, now_ms: int) -> int:
-        """Drop the buckets whose `keep_until_ms` lies before `now_ms`; says how many."""
+    async def forget(self) -> int:
+        """Drop the buckets whose `keep_until_ms` has passed; says how many."""
 
     async def count(self) -> int:
         """Buckets known."""

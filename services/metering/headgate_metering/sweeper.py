@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from headgate.metering.v1 import metering_pb2
 from headgate.registry.v1 import registry_pb2
 from headgate_clock import Clock
+from headgate_database import StoreAwayError
 from headgate_metering.store import LedgerStore
 from headgate_metering.usage_event import Ending, OpenCall, Outcome, Quantities, Settlement
 from headgate_money import FLAT, cost_nano_usd
@@ -17,23 +18,32 @@ _ROUND = 500
 @dataclass(frozen=True, slots=True)
 class _Heard:
     beats: int
-    at: float
+    silent_s: float = 0.0
 
 
 class Sweeper:
-    """Watches the beats of producers on its own monotonic clock, so that neither a restart of metering nor a
-    wrong wall clock makes a producer look silent."""
+    """Watches the beats that the ledger counts, whichever replica a producer talks to, on its own monotonic clock:
+    neither a restart of metering nor a wrong wall clock makes a producer look silent. Nor does metering's own
+    absence: a look at the ledger that comes late counts for `silence_s / 4` at most, and after one that failed
+    everybody has the whole time again."""
 
     def __init__(self, store: LedgerStore, clock: Clock, silence_s: float = 60.0) -> None:
         self._store = store
         self._clock = clock
         self._silence_s = silence_s
+        self._looked_at = clock.monotonic()
         self._heard: dict[str, _Heard] = {}
 
     async def sweep(self) -> int:
         """Settle as EXPIRED the open calls of every producer that has been silent for `silence_s` seconds; says
-        how many there were. Call it often: silence is measured from one call to the next."""
-        silent = self._silent(await self._store.producers())
+        how many there were. Call it often, at least five times in `silence_s`. Raises StoreAwayError."""
+        try:
+            return await self._settle(self._silent(await self._store.producers()))
+        except StoreAwayError:
+            self._heard = {}
+            raise
+
+    async def _settle(self, silent: Mapping[str, int]) -> int:
         swept = 0
         while silent:
             count = await self._store.expire(silent, expired, _ROUND)
@@ -42,16 +52,21 @@ class Sweeper:
                 break
         return swept
 
-    def _silent(self, beats: Mapping[str, int]) -> list[str]:
+    def _silent(self, beats: Mapping[str, int]) -> dict[str, int]:
         now = self._clock.monotonic()
-        known = self._heard
+        passed_s = min(now - self._looked_at, self._silence_s / 4)
+        self._looked_at, known = now, self._heard
         self._heard = {
-            producer: known[producer]
+            producer: _Heard(count, known[producer].silent_s + passed_s)
             if producer in known and known[producer].beats == count
-            else _Heard(count, now)
+            else _Heard(count)
             for producer, count in beats.items()
         }
-        return [producer for producer, heard in self._heard.items() if now - heard.at >= self._silence_s]
+        return {
+            producer: heard.beats
+            for producer, heard in self._heard.items()
+            if heard.silent_s >= self._silence_s
+        }
 
 
 def expired(open_call: OpenCall) -> Settlement:

@@ -5,6 +5,7 @@ import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from uuid import UUID
 
 from headgate_clock import Clock
 from headgate_metering.store import LedgerStore, Page
@@ -22,6 +23,11 @@ class Period:
 
     start_ms: int
     end_ms: int
+
+    @property
+    def start(self) -> datetime:
+        """The start as a date, UTC."""
+        return datetime.fromtimestamp(self.start_ms / 1000, UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ class UsageQuery:
 
     async def record_of(self, account_id: str, call_id: str) -> Records:
         """The one record of a call; none when it is another account's."""
-        found = await self._store.record_of(account_id, call_id)
+        found = await self._store.record_of(account_id, call_id) if _is_call_id(call_id) else None
         return Records([found] if found else [])
 
     async def records(self, account_id: str, page_size: int, page_token: str) -> Records:
@@ -97,6 +103,13 @@ def _read_token(token: str) -> Page | None:
         page = Page(int(started_at), call_id)
     except (binascii.Error, ValueError):
         separator, page = "", Page(0, "")
-    if not separator or not 0 <= page.started_at_ms <= _LATEST_MS:
+    if not separator or not _is_call_id(page.call_id) or not 0 <= page.started_at_ms <= _LATEST_MS:
         raise HeadgateError(Reason.INVALID_REQUEST, "page_token is not one of ours.", field="page_token")
     return page
+
+
+def _is_call_id(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False

@@ -1,9 +1,15 @@
 """What the journals of the data plane tell, as the ledger sees it. Amounts are nano-USD, times milliseconds
-since the Unix epoch, durations milliseconds."""
+since the Unix epoch, durations milliseconds.
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+What there is one of for each call is a msgspec structure: a frozen dataclass of the same fields takes 2 µs to make,
+and the ledger shares its process with the request path."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 DAY_MS = 86_400_000
 
@@ -20,8 +26,7 @@ class Outcome(IntEnum):
     EXPIRED = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Quantities:
+class Quantities(Struct, frozen=True, gc=False):
     """Tokens; cached ones are part of the input, reasoning ones part of the output."""
 
     input_tokens: int = 0
@@ -49,8 +54,7 @@ class Quantities:
 NOTHING = Quantities()
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True, gc=False):
     """Whose call it was, what it asked for, at what price, and which journal record said so."""
 
     call_id: str
@@ -66,8 +70,7 @@ class Call:
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class OpenCall:
+class OpenCall(Struct, frozen=True, gc=False):
     """A call that has an intent or a checkpoint and no end yet. `model` and `provider` are the first choice,
     `price` is the serialized price (None: the flat one). `progress` is the input as estimated at the intent and
     the output of the checkpoint with the highest `progress_seq` (0: none)."""
@@ -86,11 +89,11 @@ class OpenCall:
         return bool(self.call.account_id)
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a call ended, what ran it, how long it took. `first_token_ms` 0 means that nothing was streamed."""
+class Ending(Struct, frozen=True, gc=False):
+    """How a call ended, what ran it, how long it took. `outcome` is a number of `Outcome`; `first_token_ms` 0
+    means that nothing was streamed."""
 
-    outcome: Outcome
+    outcome: int
     model: str
     provider: str
     estimated: bool = False
@@ -100,8 +103,7 @@ class Ending:
     error_reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(Struct, frozen=True, gc=False):
     """An ended call and its cost: one row of the ledger. `swept` marks the sweeper's estimate, which a late
     settle corrects."""
 
@@ -112,8 +114,7 @@ class Settlement:
     swept: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Adjustment:
+class Adjustment(Struct, frozen=True, gc=False):
     """A correction of a settled call: differences, never a second settle. `source` makes it unique within the
     call; `ending` is there when the call's true end came after the sweeper had settled it."""
 
@@ -139,14 +140,13 @@ class Batch:
     """Events of one producer that are booked together; their order does not matter."""
 
     producer_id: str
-    open_calls: tuple[OpenCall, ...] = ()
-    settlements: tuple[Settlement, ...] = ()
-    adjustments: tuple[Adjustment, ...] = ()
-    dead_letters: tuple[DeadLetter, ...] = ()
+    open_calls: Sequence[OpenCall] = ()
+    settlements: Sequence[Settlement] = ()
+    adjustments: Sequence[Adjustment] = ()
+    dead_letters: Sequence[DeadLetter] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True, gc=False):
     """A sum over settled calls."""
 
     requests: int = 0

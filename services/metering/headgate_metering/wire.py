@@ -18,7 +18,6 @@ from headgate_metering.usage_event import (
     Usage,
     checkpoint,
 )
-from headgate_settings.config import LimitConfig, PolicyConfig
 
 Event = OpenCall | Settlement | Adjustment
 
@@ -28,18 +27,20 @@ _MOST_NANO_USD = 10**15
 _MOST_UNITS = 10**10
 _MOST_MS = 2**53
 _LONGEST_ID = 128
+_OUTCOMES = frozenset(int(each) for each in Outcome if each)
 
 
 def read_event(message: metering_pb2.UsageEvent) -> Event:
     """The event of a message. Raises ValueError with the reason when it cannot be booked."""
-    _check_figures(message)
-    if message.kind == metering_pb2.EVENT_KIND_SETTLE:
+    kind = message.kind
+    if kind == metering_pb2.EVENT_KIND_SETTLE:
         return _settlement(message)
-    if message.kind == metering_pb2.EVENT_KIND_INTENT:
+    _check_figures(message)
+    if kind == metering_pb2.EVENT_KIND_INTENT:
         return _intent(message)
-    if message.kind == metering_pb2.EVENT_KIND_CHECKPOINT:
+    if kind == metering_pb2.EVENT_KIND_CHECKPOINT:
         return _checkpoint(message)
-    if message.kind == metering_pb2.EVENT_KIND_ADJUST:
+    if kind == metering_pb2.EVENT_KIND_ADJUST:
         return _adjustment(message)
     raise ValueError("the kind is unknown")
 
@@ -64,10 +65,13 @@ def _check_owner(call: context_pb2.CallContext) -> None:
         raise ValueError("started_at_ms is no time")
 
 
-def _settlement(message: metering_pb2.UsageEvent) -> Settlement:
+def _check_settle(message: metering_pb2.UsageEvent) -> None:
+    _check_figures(message)
     _check_owner(message.call)
     if message.outcome == metering_pb2.OUTCOME_UNSPECIFIED:
         raise ValueError("outcome is missing")
+    if message.outcome not in _OUTCOMES:
+        raise ValueError(f"the outcome {message.outcome} is unknown")
     counts = message.quantities
     least = min(
         counts.input_tokens, counts.output_tokens, counts.cached_input_tokens, counts.reasoning_tokens
@@ -76,17 +80,42 @@ def _settlement(message: metering_pb2.UsageEvent) -> Settlement:
         raise ValueError("a settle is negative")
     if max(message.latency_ms, message.first_token_ms) > _MOST_MS:
         raise ValueError("a duration is out of range")
-    ending = Ending(
-        outcome=Outcome(message.outcome),
-        model=message.model,
-        provider=message.provider,
-        estimated=message.estimated,
-        latency_ms=message.latency_ms,
-        first_token_ms=message.first_token_ms,
-        attempts=message.attempts,
-        error_reason=message.error_reason,
+
+
+def _settlement(message: metering_pb2.UsageEvent) -> Settlement:
+    """Every settled call passes here: one expression says whether all is well, and only if not `_check_settle`
+    finds out what."""
+    call, ending, counts = _call(message), _ending(message), _quantities(message.quantities)
+    cost = message.cost_nano_usd
+    if not (
+        0 <= cost <= _MOST_NANO_USD
+        and 0 <= counts.input_tokens <= _MOST_TOKENS
+        and 0 <= counts.output_tokens <= _MOST_TOKENS
+        and 0 <= counts.cached_input_tokens <= _MOST_TOKENS
+        and 0 <= counts.reasoning_tokens <= _MOST_TOKENS
+        and 0 <= ending.latency_ms <= _MOST_MS
+        and 0 <= ending.first_token_ms <= _MOST_MS
+        and 0 < call.started_at_ms <= _MOST_MS
+        and 0 < len(call.call_id) <= _LONGEST_ID
+        and 0 < len(call.account_id) <= _LONGEST_ID
+        and call.seq <= _MOST_MS
+        and ending.outcome in _OUTCOMES
+    ):
+        _check_settle(message)
+    return Settlement(call, ending, counts, cost)
+
+
+def _ending(message: metering_pb2.UsageEvent) -> Ending:
+    return Ending(
+        message.outcome,
+        message.model,
+        message.provider,
+        message.estimated,
+        message.latency_ms,
+        message.first_token_ms,
+        message.attempts,
+        message.error_reason,
     )
-    return Settlement(_call(message), ending, _quantities(counts), message.cost_nano_usd)
 
 
 def _intent(message: metering_pb2.UsageEvent) -> OpenCall:
@@ -116,18 +145,19 @@ def _adjustment(message: metering_pb2.UsageEvent) -> Adjustment:
 
 def _call(message: metering_pb2.UsageEvent) -> Call:
     call = message.call
+    # By position: names cost as much again as the fields.
     return Call(
-        call_id=call.call_id,
-        account_id=call.account_id,
-        principal_id=call.principal_id,
-        request_id=call.request_id,
-        trace_id=call.trace_id,
-        endpoint=call.endpoint,
-        requested_model=message.requested_model,
-        price_version=message.price.version,
-        started_at_ms=call.started_at_ms,
-        producer_id=message.producer_id,
-        seq=message.seq,
+        call.call_id,
+        call.account_id,
+        call.principal_id,
+        call.request_id,
+        call.trace_id,
+        call.endpoint,
+        message.requested_model,
+        message.price.version,
+        call.started_at_ms,
+        message.producer_id,
+        message.seq,
     )
 
 
@@ -140,7 +170,9 @@ def _quantities(message: metering_pb2.Quantities) -> Quantities:
 def dead_letter(message: metering_pb2.UsageEvent, reason: str) -> DeadLetter:
     """The message as it came, with the reason why it is not booked."""
     payload = message.SerializeToString(deterministic=True)
-    return DeadLetter(hashlib.sha256(payload).hexdigest(), payload, reason, message.producer_id)
+    # Without what PostgreSQL cannot hold: what is kept because it is unusable must not be so itself.
+    producer_id = message.producer_id.replace("\0", "")
+    return DeadLetter(hashlib.sha256(payload).hexdigest(), payload, reason.replace("\0", ""), producer_id)
 
 
 def quantities_message(quantities: Quantities) -> metering_pb2.Quantities:
@@ -217,22 +249,4 @@ def grant_message(grant: Grant, holder_id: str, now_ms: int) -> metering_pb2.Lea
         reset_at_ms=now_ms + grant.reset_in_ms,
         holders=grant.holders,
         retry_after_ms=grant.retry_after_ms,
-    )
-
-
-def policy_message(policy: PolicyConfig) -> metering_pb2.RatePolicy:
-    """The wire form of a policy."""
-    return metering_pb2.RatePolicy(
-        name=policy.name,
-        limits=[_limit_message(limit) for limit in policy.limits],
-        per_address=policy.per_address,
-    )
-
-
-def _limit_message(limit: LimitConfig) -> metering_pb2.RateLimit:
-    return metering_pb2.RateLimit(
-        rate_class=limit.rate_class,
-        requests_per_minute=limit.requests_per_minute,
-        tokens_per_minute=limit.tokens_per_minute,
-        burst=limit.burst,
     )

@@ -1,6 +1,7 @@
 """Composition root of routing."""
 
 import asyncio
+from pathlib import Path
 
 from headgate.registry.v1.registry_pb2 import CatalogueItem, WatchCatalogueRequest, WatchCatalogueResponse
 from headgate.watch.v1.watch_pb2 import Position
@@ -9,22 +10,35 @@ from headgate_clock import Clock
 from headgate_routing.servicer import RoutingServicer
 from headgate_routing.table import route_table
 from headgate_rpc.channel import StreamReply
-from headgate_rpc.watch import Update, Watcher
+from headgate_rpc.snapshot import SnapshotFile
+from headgate_rpc.watcher import Update, Watcher
 from headgate_settings.config import Config, ConfigFile
 
 
 class RoutingApp:
     """The running service: follows the registry, serves the table. `servicer.ready` tells when there is one."""
 
-    def __init__(self, config_file: ConfigFile, clock: Clock, registry: RegistryClient) -> None:
+    def __init__(
+        self, config_file: ConfigFile, clock: Clock, registry: RegistryClient, snapshots: Path | None
+    ) -> None:
         self.servicer = RoutingServicer()
         self._config_file = config_file
         self._registry = registry
         self._watcher: Watcher[CatalogueItem] = Watcher(
-            "catalogue", self._open, key_of, self._on_update, clock=clock
+            "routing-catalogue",
+            self._open,
+            key_of,
+            self._on_update,
+            clock=clock,
+            snapshot=None if snapshots is None else _snapshot(snapshots, clock),
         )
         self._watching: asyncio.Task[None] | None = None
         config_file.subscribe(self._on_config)
+
+    @property
+    def watches(self) -> tuple[Watcher[CatalogueItem], ...]:
+        """What is followed, for its metrics."""
+        return (self._watcher,)
 
     async def start(self) -> None:
         """Begin to follow; does not wait, the registry may start later."""
@@ -55,6 +69,13 @@ def key_of(item: CatalogueItem) -> str:
     return f"model/{item.model.id}" if kind == "model" else f"alias/{item.alias.name}"
 
 
-def build(config_file: ConfigFile, clock: Clock, registry: RegistryClient) -> RoutingApp:
-    """Routing over the catalogue that `registry` pushes and the routing section of `config_file`."""
-    return RoutingApp(config_file, clock, registry)
+def _snapshot(folder: Path, clock: Clock) -> SnapshotFile[WatchCatalogueResponse]:
+    return SnapshotFile(folder / "routing-catalogue", WatchCatalogueResponse, clock)
+
+
+def build(
+    config_file: ConfigFile, clock: Clock, registry: RegistryClient, snapshots: Path | None = None
+) -> RoutingApp:
+    """Routing over the catalogue that `registry` pushes and the routing section of `config_file`. In the folder
+    `snapshots` the catalogue is kept for a start while the registry is away."""
+    return RoutingApp(config_file, clock, registry, snapshots)

@@ -5,7 +5,11 @@ from collections.abc import AsyncIterator, Mapping
 
 from headgate.routing.v1 import routing_pb2
 from headgate_rpc.call import CallContext
+from headgate_rpc.errors import HeadgateError, Reason
 from headgate_rpc.watch import WatchSource
+
+# How long a follower waits for the first table; less than it would wait for any message.
+PATIENCE_S = 1.0
 
 
 class RoutingServicer:
@@ -24,7 +28,14 @@ class RoutingServicer:
         self, request: routing_pb2.WatchRoutesRequest, call: CallContext
     ) -> AsyncIterator[routing_pb2.WatchRoutesResponse]:
         """See the proto."""
-        # Before the catalogue is known there is no table; an empty one would make every model unknown.
-        await self.ready.wait()
+        # Before the catalogue is known there is no table; an empty one would make every model unknown. Another
+        # replica may have one.
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await self.ready.wait()
+        except TimeoutError:
+            raise HeadgateError(
+                Reason.SERVICE_UNAVAILABLE, "There is no route table yet.", retry_after_ms=1000
+            ) from None
         async for message in self._source.follow(request.position, routing_pb2.WatchRoutesResponse):
             yield message

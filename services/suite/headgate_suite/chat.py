@@ -20,7 +20,7 @@ async def converse(model: str, system: str | None, file: Path | None) -> None:
     """Read lines, stream answers, until an empty line or the end of input."""
     settings = client_settings()
     messages = [Message(role=Role.ROLE_SYSTEM, text=text) for text in _opening(system, file)]
-    async with connected(settings) as channel:
+    async with connected(settings.inference) as channel:
         client = InferenceClient(channel)
         while line := await asyncio.to_thread(_ask):
             messages.append(Message(role=Role.ROLE_USER, text=line))

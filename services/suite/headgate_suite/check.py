@@ -3,18 +3,18 @@
 from pathlib import Path
 
 from headgate_clock import SystemClock
+from headgate_hosting.settings import ProcessSettings
 from headgate_metering.policies import effective_policies
 from headgate_registry.app import build as build_registry
 from headgate_registry.settings import RegistrySettings
 from headgate_settings import environment, load
 from headgate_settings.config import Config, ConfigError, ConfigFile
-from headgate_suite.settings import SuiteSettings
 
 
 def check_config(path: Path | None) -> str:
     """What is in the file. Raises ConfigError with every problem, each with its line; SettingsError."""
     environ = environment()
-    wanted = path or load(SuiteSettings, environ).config
+    wanted = path or load(ProcessSettings, environ).config
     if path is not None and not path.exists():
         raise ConfigError([f"{path}: no such file"])
     file = ConfigFile(wanted, environ)

@@ -1,16 +1,13 @@
 """The command `headgate`: what it can do, and one line for what went wrong."""
 
 import asyncio
-import sys
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, NoReturn, TypeVar
+from typing import Annotated
 
 import typer
 
-from headgate_rpc.errors import HeadgateError, Reason
-from headgate_settings import SettingsError
-from headgate_settings.config import ConfigError
+from headgate_hosting.faults import fail, told_in_one_line
+from headgate_rpc.errors import HeadgateError
 
 app = typer.Typer(
     name="headgate",
@@ -23,44 +20,52 @@ app = typer.Typer(
 keys = typer.Typer(help="Make, list and end API keys.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 
-T = TypeVar("T")
-
-CANNOT_REACH = "No suite answers at {address}: start it with `headgate up`, or set HEADGATE_GRPC."
-
 
 def run() -> None:
     """Run the command line. Faults of a user's making end in one line on standard error and exit status 1."""
-    try:
-        app()
-    except SettingsError as error:
-        fail(*error.problems)
-    except ConfigError as error:
-        fail(*error.problems)
-    except OSError as error:
-        fail(error.strerror or str(error))
-    except HeadgateError as error:
-        fail(error.message if error.field is None else f"{error.field}: {error.message}")
-
-
-def fail(*lines: str) -> NoReturn:
-    """Say what is wrong and leave."""
-    for line in lines:
-        print(f"headgate: {line}", file=sys.stderr)
-    raise SystemExit(1)
+    with told_in_one_line():
+        try:
+            app()
+        except HeadgateError as error:
+            fail(error.message if error.field is None else f"{error.field}: {error.message}")
 
 
 @app.command()
-def up() -> None:
-    """Run every service in this process until Ctrl-C."""
+def up(
+    *,
+    processes: Annotated[
+        bool, typer.Option("--processes", help="One process for each service, started again when it dies.")
+    ] = False,
+) -> None:
+    """Run every service until Ctrl-C, in this process unless told otherwise."""
     # Here, because the services take a second to import.
-    from headgate_database import StoreError  # noqa: PLC0415
-    from headgate_journal import JournalError  # noqa: PLC0415
-    from headgate_suite.up import run_up  # noqa: PLC0415
+    if processes:
+        from headgate_suite.processes import run_processes  # noqa: PLC0415
 
-    try:
+        run_processes()
+    else:
+        from headgate_suite.up import run_up  # noqa: PLC0415
+
         run_up()
-    except (StoreError, JournalError) as error:
-        fail(str(error))
+
+
+@app.command()
+def serve(
+    services: Annotated[
+        list[str],
+        typer.Argument(help="gateway, inference, auth, registry, routing, metering; edge is the first two."),
+    ],
+    *,
+    supervised: Annotated[bool, typer.Option("--supervised", hidden=True)] = False,
+) -> None:
+    """Run these services in this process until Ctrl-C; the others are found by HEADGATE_<NAME>_TARGET."""
+    from headgate_settings.process import end_with_parent  # noqa: PLC0415
+    from headgate_suite.serve import run_serve  # noqa: PLC0415
+
+    if supervised:
+        end_with_parent()
+
+    run_serve(services)
 
 
 @app.command()
@@ -86,7 +91,7 @@ def chat(
     """Talk to a model in the terminal. An empty line or Ctrl-D ends it."""
     from headgate_suite.chat import converse  # noqa: PLC0415
 
-    _run(converse(model, system, file))
+    asyncio.run(converse(model, system, file))
 
 
 @keys.command("generate")
@@ -121,7 +126,7 @@ def create_key(
     from headgate_suite.keys import NewKey, create  # noqa: PLC0415
 
     wanted = NewKey(name, scope or [], model or [], policy, ip or [], days)
-    print(_run(create(wanted)))
+    print(asyncio.run(create(wanted)))
 
 
 @keys.command("list")
@@ -129,7 +134,7 @@ def list_keys() -> None:
     """List the account's keys, without their secrets."""
     from headgate_suite.keys import listing  # noqa: PLC0415
 
-    print(_run(listing()))
+    print(asyncio.run(listing()))
 
 
 @keys.command("revoke")
@@ -137,16 +142,5 @@ def revoke_key(key_id: Annotated[str, typer.Argument(help="Id of the key (`key_â
     """End a key at once, everywhere."""
     from headgate_suite.keys import revoke  # noqa: PLC0415
 
-    _run(revoke(key_id))
+    asyncio.run(revoke(key_id))
     print(f"{key_id} is revoked.")
-
-
-def _run(work: Coroutine[object, object, T]) -> T:
-    from headgate_suite.client import client_settings  # noqa: PLC0415
-
-    try:
-        return asyncio.run(work)
-    except HeadgateError as error:
-        if error.reason is Reason.SERVICE_UNAVAILABLE:
-            fail(CANNOT_REACH.format(address=client_settings().grpc))
-        raise

@@ -10,6 +10,10 @@ from headgate_settings import environment, load
 from headgate_suite.client_settings import ClientSettings
 
 BOOTSTRAP_KEY = "bootstrap-key"
+CANNOT_REACH = (
+    "No suite answers at {target}: start it with `headgate up`, or set HEADGATE_GRPC (HEADGATE_AUTH_TARGET and "
+    "HEADGATE_INFERENCE_TARGET where services run apart)."
+)
 
 
 def client_settings() -> ClientSettings:
@@ -31,10 +35,14 @@ def options(settings: ClientSettings) -> Options:
 
 
 @asynccontextmanager
-async def connected(settings: ClientSettings) -> AsyncIterator[GrpcChannel]:
-    """A channel to the suite."""
-    channel = GrpcChannel(str(settings.grpc))
+async def connected(target: str) -> AsyncIterator[GrpcChannel]:
+    """A channel to the suite, or to one of its services. When nobody answers there, the error says what to do."""
+    channel = GrpcChannel(target)
     try:
         yield channel
+    except HeadgateError as error:
+        if error.reason is Reason.SERVICE_UNAVAILABLE:
+            raise HeadgateError(error.reason, CANNOT_REACH.format(target=target)) from error
+        raise
     finally:
         await channel.close()

@@ -40,7 +40,7 @@ async def create(wanted: NewKey) -> str:
         ip_allow_list=wanted.ips,
         expires_at_ms=0 if wanted.days is None else int(time.time() * 1000) + wanted.days * DAY_MS,
     )
-    async with connected(settings) as channel:
+    async with connected(settings.auth) as channel:
         reply = await AuthClient(channel).create_key(request, options(settings))
     return reply.message.secret
 
@@ -48,7 +48,7 @@ async def create(wanted: NewKey) -> str:
 async def listing() -> str:
     """The account's keys as a table."""
     settings = client_settings()
-    async with connected(settings) as channel:
+    async with connected(settings.auth) as channel:
         reply = await AuthClient(channel).list_keys(ListKeysRequest(), options(settings))
     rows: list[tuple[str, ...]] = [
         ("ID", "PREFIX", "NAME", "STATUS", "POLICY", "EXPIRES", "LAST USED", "SCOPES")
@@ -63,7 +63,7 @@ async def listing() -> str:
 async def revoke(key_id: str) -> None:
     """End a key."""
     settings = client_settings()
-    async with connected(settings) as channel:
+    async with connected(settings.auth) as channel:
         await AuthClient(channel).revoke_key(RevokeKeyRequest(key_id=key_id), options(settings))
 
 

@@ -1,10 +1,13 @@
 """The store in memory: the twin that shows what the protocol means."""
 
-from collections.abc import Mapping
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from headgate_auth.account import Account
 from headgate_auth.api_key import ApiKey
+from headgate_auth.invalidation import KEPT, Invalidation, Log, Mark
 from headgate_auth.store import DuplicateError
 
 
@@ -15,6 +18,8 @@ class MemoryStore:
         self._accounts: dict[str, Account] = {}
         self._keys: dict[str, ApiKey] = {}
         self._by_public_id: dict[str, str] = {}
+        self._end = Mark(uuid.uuid4().hex, 1)
+        self._log: deque[Invalidation] = deque(maxlen=KEPT)
 
     async def add_account(self, account: Account) -> None:
         """Store.add_account."""
@@ -42,7 +47,10 @@ class MemoryStore:
             raise DuplicateError(key.public_id)
         old = self._keys.get(key.id)
         if old is not None:
+            if old.digest == key.digest:
+                return
             del self._by_public_id[old.public_id]
+            self._forget(f"principal/{key.id}")
         self._keys[key.id] = key
         self._by_public_id[key.public_id] = key.id
 
@@ -50,13 +58,13 @@ class MemoryStore:
         """Store.key."""
         return self._keys.get(key_id)
 
-    async def find_key(self, public_id: str) -> tuple[ApiKey, Account] | None:
+    async def find_key(self, public_id: str) -> tuple[ApiKey, Account, Mark] | None:
         """Store.find_key."""
         key_id = self._by_public_id.get(public_id)
         if key_id is None:
             return None
         key = self._keys[key_id]
-        return key, self._accounts[key.account_id]
+        return key, self._accounts[key.account_id], self._end
 
     async def keys(self, account_id: str) -> list[ApiKey]:
         """Store.keys."""
@@ -69,7 +77,16 @@ class MemoryStore:
         if key is None or key.revoked_at_ms:
             return False
         self._keys[key_id] = replace(key, revoked_at_ms=now_ms)
+        self._forget(f"principal/{key_id}")
         return True
+
+    async def invalidations(self, after: int) -> Log:
+        """Store.invalidations."""
+        return Log(self._end, tuple(change for change in self._log if change.version > after))
+
+    def listen(self, wake: Callable[[], None]) -> bool:
+        """Store.listen: nobody else has this memory."""
+        return False
 
     async def touch_keys(self, used_at_ms: Mapping[str, int]) -> None:
         """Store.touch_keys."""
@@ -80,3 +97,7 @@ class MemoryStore:
 
     async def close(self) -> None:
         """Store.close."""
+
+    def _forget(self, name: str) -> None:
+        self._end = Mark(self._end.epoch, self._end.version + 1)
+        self._log.append(Invalidation(self._end.version, name))

@@ -7,6 +7,7 @@ from typing import Protocol
 from headgate.inference.v1 import inference_pb2 as pb
 from headgate.registry.v1.registry_pb2 import Price
 from headgate_inference.adapters.transport import Target
+from headgate_money import Rates
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Model:
     drop_params: bool
     ignored_params: frozenset[str]
     price: Price
+    rates: Rates
 
 
 @dataclass(slots=True)

@@ -19,8 +19,10 @@ class HttpTransport:
     ) -> None:
         self._pool = HttpPool(clock, idle_s=idle_s, most_idle=most_idle, tls=tls)
 
-    async def post(self, target: Target, headers: Mapping[str, str], body: bytes) -> HttpReply:
-        """Send and return when the answer's headers are there. Raises TransportError."""
+    async def post(
+        self, target: Target, headers: Mapping[str, str], body: bytes, due: float | None = None
+    ) -> HttpReply:
+        """See ProviderTransport."""
         try:
             request = target.template.request(headers, body)
         except ValueError as fault:
@@ -28,14 +30,14 @@ class HttpTransport:
         kept = self._pool.take(target.origin)
         if kept is not None:
             try:
-                return await kept.exchange(request)
+                return await kept.exchange(request, due)
             except Disconnected:
                 if kept.heard:
                     raise
                 # The server closed it for having been idle, as the request was on its way. That is between the
                 # two of us, no attempt of the provider's, and cannot happen again on a fresh connection.
-        connection = await self._pool.connect(target.origin, target.connect_s)
-        return await connection.exchange(request)
+        connection = await self._pool.connect(target.origin, target.connect_s, due)
+        return await connection.exchange(request, due)
 
     async def close(self) -> None:
         """Close every connection."""

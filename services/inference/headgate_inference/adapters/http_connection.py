@@ -8,7 +8,7 @@ import httptools
 
 from headgate_inference.adapters.http_reply import HttpReply
 from headgate_inference.adapters.http_request import Origin
-from headgate_inference.adapters.transport import Disconnected, TransportError
+from headgate_inference.adapters.transport import Disconnected, Late, TransportError
 
 _MOST_BUFFERED = 256 * 1024
 # Of a head, and of what may stand between two pieces of a body: chunk extensions, trailers.
@@ -37,6 +37,7 @@ class HttpConnection(asyncio.Protocol):
         self._over = False
         self._paused = False
         self._reply: HttpReply | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._headers: dict[bytes, bytes] = {}
         self._pieces: list[bytes] = []
         self._overhead = 0
@@ -53,13 +54,15 @@ class HttpConnection(asyncio.Protocol):
         """Whether a request can be sent."""
         return not self._over and not self._transport.is_closing()
 
-    async def exchange(self, request: bytes) -> HttpReply:
-        """Send and return when the answer's head is there. Raises TransportError. Closes the connection when it is
-        cancelled."""
+    async def exchange(self, request: bytes, due: float | None = None) -> HttpReply:
+        """Send and return when the answer's head is there. Raises TransportError, Late when the answer is `due` on
+        the loop's clock and not complete. Closes the connection when it is cancelled."""
         self.heard = False
         if not self.usable:
             raise Disconnected("the connection was closed before the request")
-        reply = self._reply = HttpReply(self)
+        reply = self._reply = HttpReply(self, due)
+        if due is not None:
+            self._watch(due)
         self._headers = {}
         self._pieces = reply.pieces
         self._overhead = 0
@@ -81,6 +84,24 @@ class HttpConnection(asyncio.Protocol):
     def abort(self) -> None:
         """Drop the connection at once; an answer that is not complete ends with TransportError."""
         self._break(TransportError("the connection was closed by this side"))
+
+    def _watch(self, due: float) -> None:
+        """One timer for many exchanges: it fires early and looks again, which costs less than one for each."""
+        if self._timer is not None:
+            if self._timer.when() <= due:
+                return
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(due, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        due = None if self._reply is None else self._reply.due
+        if due is None:
+            return
+        if asyncio.get_running_loop().time() < due:
+            self._watch(due)
+        else:
+            self._break(Late("the answer was not complete when it was due"))
 
     # asyncio.Protocol
 
@@ -200,6 +221,8 @@ class HttpConnection(asyncio.Protocol):
     def _discard(self) -> None:
         if not self._over:
             self._over = True
+            if self._timer is not None:
+                self._timer.cancel()
             self._owner.spent(self)
             self._transport.abort()
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from headgate_clock import Clock
 from headgate_inference.adapters.http_connection import HttpConnection
 from headgate_inference.adapters.http_request import Origin
-from headgate_inference.adapters.transport import Unreachable
+from headgate_inference.adapters.transport import Late, Unreachable
 
 _CLOSING_S = 1.0
 
@@ -35,9 +35,11 @@ class HttpPool:
             connection.abort()
         return None
 
-    async def connect(self, origin: Origin, timeout: float) -> HttpConnection:
-        """A new connection, its TLS handshake done, within `timeout` seconds. Raises Unreachable."""
+    async def connect(self, origin: Origin, timeout: float, due: float | None = None) -> HttpConnection:
+        """A new connection, its TLS handshake done, within `timeout` seconds and before `due` on the loop's clock.
+        Raises Unreachable, Late."""
         loop = asyncio.get_running_loop()
+        timeout = timeout if due is None else min(timeout, max(0.0, due - loop.time()))
         try:
             async with asyncio.timeout(timeout):
                 _, connection = await loop.create_connection(
@@ -47,6 +49,8 @@ class HttpPool:
                     ssl=self._tls if origin.tls else None,
                 )
         except (OSError, ValueError) as fault:  # ValueError: a name that cannot be looked up
+            if due is not None and loop.time() >= due:
+                raise Late("no connection before the answer was due") from fault
             raise Unreachable(str(fault)) from fault
         if connection.usable:  # the server may have closed it at once
             self._open.add(connection)

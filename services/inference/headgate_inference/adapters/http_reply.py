@@ -26,10 +26,11 @@ class HttpReply:
 
     __slots__ = (
         "_decoder", "_drain", "_drained", "_fault", "_headers", "_sender", "_taken", "_waiter",
-        "buffered", "pieces", "status",
+        "buffered", "due", "pieces", "status",
     )  # fmt: skip
 
-    def __init__(self, sender: Sender) -> None:
+    def __init__(self, sender: Sender, due: float | None = None) -> None:
+        self.due = due
         self.status = 0
         self.buffered = 0
         self.pieces: list[bytes] = []

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from yarl import URL
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
+_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*").fullmatch
 # Two opinions about where a message ends, or whose it is, are how requests get smuggled: only we set these.
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 
@@ -66,7 +66,7 @@ def _key(name: str) -> str:
 
 
 def _line(name: str, value: str) -> bytes:
-    if not _VALUE.fullmatch(value):
+    if not _VALUE(value):
         raise ValueError(f"the value of the header {name!r} has control characters")
     return f"{name}: {value}\r\n".encode()
 

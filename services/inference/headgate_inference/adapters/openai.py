@@ -1,7 +1,5 @@
 """Providers that speak OpenAI's API: OpenAI itself, vLLM, llama.cpp, Ollama and most others."""
 
-import asyncio
-
 from headgate.inference.v1 import inference_pb2 as pb
 from headgate_inference import faults
 from headgate_inference.adapters import openai_errors
@@ -17,6 +15,7 @@ from headgate_inference.adapters.openai_request import chat_body, embed_body
 from headgate_inference.adapters.sse import SseOverflow, SseParser
 from headgate_inference.adapters.transport import (
     Disconnected,
+    Late,
     ProviderReply,
     ProviderTransport,
     Target,
@@ -61,27 +60,21 @@ class OpenAIAdapter:
     async def stream(self, attempt: Attempt, spec: pb.GenerationSpec) -> "OpenAIStream":
         """POST …/chat/completions with `stream`."""
         body = chat_body(spec, attempt.upstream_id, stream=True)
-        try:
-            async with asyncio.timeout_at(min(attempt.first_token_by, attempt.deadline)):
-                reply = await self._post(attempt, body)
-        except TimeoutError:
-            raise faults.timed_out(attempt.http_status) from None
+        reply = await self._post(attempt, body, min(attempt.first_token_by, attempt.deadline))
+        reply.due = None
         return OpenAIStream(reply, self._event_bytes)
 
     async def _whole(self, attempt: Attempt, body: bytes) -> bytes:
-        try:
-            async with asyncio.timeout_at(attempt.deadline):
-                reply = await self._post(attempt, body)
-                return await _read_all(reply, self._reply_bytes)
-        except TimeoutError:
-            raise faults.timed_out(attempt.http_status) from None
+        return await _read_all(await self._post(attempt, body, attempt.deadline), self._reply_bytes)
 
-    async def _post(self, attempt: Attempt, body: bytes) -> ProviderReply:
+    async def _post(self, attempt: Attempt, body: bytes, due: float) -> ProviderReply:
         target = attempt.target
         if target is None:
             raise faults.unreachable()
         try:
-            reply = await self._transport.post(target, attempt.headers, body)
+            reply = await self._transport.post(target, attempt.headers, body, due)
+        except Late:
+            raise faults.timed_out() from None
         except Unreachable:
             raise faults.unreachable() from None
         except Disconnected:
@@ -220,6 +213,8 @@ async def _read_all(reply: ProviderReply, limit: int) -> bytes:
             size += len(data)
             if size > limit:
                 raise faults.unusable(reply.status)
+    except Late:
+        raise faults.timed_out(reply.status) from None
     except TransportError:
         raise faults.unusable(reply.status) from None
     finally:

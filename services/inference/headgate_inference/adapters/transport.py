@@ -21,6 +21,10 @@ class Disconnected(TransportError):
     """The connection ended before the answer's headers."""
 
 
+class Late(TransportError):
+    """The answer was not there when it was due."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where requests to one deployment go; made once when the catalogue changes. `connect_s` is seconds."""
@@ -43,7 +47,10 @@ class Target:
 
 
 class ProviderReply(Protocol):
-    """An answer whose headers are there. Exactly one of `close` and `release` ends it."""
+    """An answer whose headers are there. Exactly one of `close` and `release` ends it. `due` is when its end must be
+    there, on the loop's clock; None: any time."""
+
+    due: float | None
 
     @property
     def status(self) -> int:
@@ -53,7 +60,7 @@ class ProviderReply(Protocol):
         """A header's value, or an empty string."""
 
     async def read(self) -> bytes:
-        """What is ready of the body, empty at its end. Raises TransportError."""
+        """What is ready of the body, empty at its end. Raises TransportError, Late when it is due."""
 
     def close(self) -> None:
         """Drop the connection at once: the provider shall stop."""
@@ -63,10 +70,13 @@ class ProviderReply(Protocol):
 
 
 class ProviderTransport(Protocol):
-    """Sends requests to providers. Timers are the caller's, but for the connection's."""
+    """Sends requests to providers."""
 
-    async def post(self, target: Target, headers: Mapping[str, str], body: bytes) -> ProviderReply:
-        """Send and return when the answer's headers are there. Raises TransportError."""
+    async def post(
+        self, target: Target, headers: Mapping[str, str], body: bytes, due: float | None = None
+    ) -> ProviderReply:
+        """Send and return when the answer's headers are there. Raises TransportError, Late when the answer is `due`
+        on the loop's clock and not complete; whoever reads on without that limit sets `reply.due` to None."""
 
     async def close(self) -> None:
         """Close every connection."""

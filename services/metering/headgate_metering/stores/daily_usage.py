@@ -2,27 +2,31 @@
 for each model and not its calls."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, func, select
-from sqlalchemy.dialects.sqlite import insert
 
+from headgate_database import insert
 from headgate_metering.booking import DayKey
-from headgate_metering.stores.ledger_tables import ADJUSTMENTS, LEDGER, USAGE_DAILY, AnyRow, daily_values
+from headgate_metering.stores.dialects import Dialect
+from headgate_metering.stores.ledger_tables import ADJUSTMENTS, LEDGER, USAGE_DAILY, AnyRow, daily_row
 from headgate_metering.usage_event import DAY_MS, Quantities, Usage
 
 _SUMS = ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens", "cost_nano_usd")
 
-_insert = insert(USAGE_DAILY)
-_ADD = _insert.on_conflict_do_update(
-    index_elements=[USAGE_DAILY.c.account_id, USAGE_DAILY.c.day, USAGE_DAILY.c.requested_model],
-    set_={name: USAGE_DAILY.c[name] + _insert.excluded[name] for name in ("requests", *_SUMS)},
-)
 
-
-def add_usage(connection: Connection, usage: Mapping[DayKey, Usage]) -> None:
+def add_usage(connection: Connection, dialect: Dialect, usage: Mapping[DayKey, Usage]) -> None:
     """Add to the daily sums, in the connection's transaction."""
     if usage:
-        connection.execute(_ADD, [daily_values(key, each) for key, each in usage.items()])
+        connection.exec_driver_sql(_add(dialect), [daily_row(key, each) for key, each in usage.items()])
+
+
+@cache
+def _add(dialect: Dialect) -> str:
+    line = insert(USAGE_DAILY)
+    key = [USAGE_DAILY.c.account_id, USAGE_DAILY.c.day, USAGE_DAILY.c.requested_model]
+    sums = {name: USAGE_DAILY.c[name] + line.excluded[name] for name in ("requests", *_SUMS)}
+    return dialect.compiled(line.on_conflict_do_update(index_elements=key, set_=sums))
 
 
 def sum_usage(connection: Connection, account_id: str, start_ms: int, end_ms: int) -> dict[str, Usage]:

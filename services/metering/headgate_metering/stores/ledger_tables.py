@@ -1,7 +1,6 @@
 """The ledger's tables and how their rows become what the domain works on."""
 
-from collections.abc import Mapping
-
+from msgspec.structs import asdict, astuple
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -14,6 +13,7 @@ from sqlalchemy import (
     Table,
     Text,
 )
+from sqlalchemy.dialects.postgresql import UUID
 
 from headgate_metering.booking import DayKey
 from headgate_metering.usage_event import (
@@ -35,13 +35,22 @@ def _text(name: str) -> Column[str]:
     return Column(name, Text, nullable=False)
 
 
+def _key(name: str) -> Column[str]:
+    # By code point on every engine, so that all sort alike.
+    return Column(name, Text().with_variant(Text(collation="C"), "postgresql"), primary_key=True)
+
+
+def _call_id() -> Column[str]:
+    return Column("call_id", Text().with_variant(UUID(as_uuid=False), "postgresql"), primary_key=True)
+
+
 def _number(name: str) -> Column[int]:
     return Column(name, BigInteger, nullable=False)
 
 
 def _call_columns() -> list[Column[str] | Column[int]]:
     return [
-        Column("call_id", Text, primary_key=True),
+        _call_id(),
         _text("account_id"),
         _text("principal_id"),
         _text("request_id"),
@@ -87,6 +96,7 @@ LEDGER = Table(
     _number("cost_nano_usd"),
     Column("swept", Boolean, nullable=False),
     sqlite_with_rowid=False,
+    postgresql_partition_by="RANGE (call_id)",  # its parts: partitions.py
 )
 Index("usage_ledger_newest", LEDGER.c.account_id, LEDGER.c.started_at_ms, LEDGER.c.call_id)
 
@@ -108,8 +118,8 @@ Index("open_calls_producer", OPEN_CALLS.c.producer_id)
 ADJUSTMENTS = Table(
     "adjustments",
     METADATA,
-    Column("call_id", Text, primary_key=True),
-    Column("source", Text, primary_key=True),
+    _call_id(),
+    _key("source"),
     *_quantity_columns(),
     _number("cost_nano_usd"),
     *_ending_columns(),
@@ -119,21 +129,21 @@ ADJUSTMENTS = Table(
 USAGE_DAILY = Table(
     "usage_daily",
     METADATA,
-    Column("account_id", Text, primary_key=True),
+    _key("account_id"),
     Column("day", Integer, primary_key=True),
-    Column("requested_model", Text, primary_key=True),
+    _key("requested_model"),
     _number("requests"),
     *_quantity_columns(),
     _number("cost_nano_usd"),
     sqlite_with_rowid=False,
 )
 
-PRODUCERS = Table("producers", METADATA, Column("producer_id", Text, primary_key=True), _number("beats"))
+PRODUCERS = Table("producers", METADATA, _key("producer_id"), _number("beats"))
 
 DEAD_LETTERS = Table(
     "dead_letters",
     METADATA,
-    Column("digest", Text, primary_key=True),
+    _key("digest"),
     _text("producer_id"),
     _text("reason"),
     Column("payload", LargeBinary, nullable=False),
@@ -144,15 +154,24 @@ AnyRow = Row[tuple[object, ...]]
 _NO_ENDING = Ending(Outcome.UNSPECIFIED, "", "")
 
 
-def settlement_values(settlement: Settlement) -> Values:
-    """The row of a settlement."""
-    return {
-        **_call_values(settlement.call),
-        **_ending_values(settlement.ending),
-        **_quantity_values(settlement.quantities),
-        "cost_nano_usd": settlement.cost_nano_usd,
-        "swept": settlement.swept,
-    }
+def settlement_row(settlement: Settlement) -> tuple[object, ...]:
+    """The row of a settlement, in the order of the columns. Whole numbers for yes and no: SQLite's driver takes
+    2 µs to find out what a bool is."""
+    ending = settlement.ending
+    return (
+        *astuple(settlement.call),
+        ending.outcome,
+        ending.model,
+        ending.provider,
+        int(ending.estimated),
+        ending.latency_ms,
+        ending.first_token_ms,
+        ending.attempts,
+        ending.error_reason,
+        *astuple(settlement.quantities),
+        settlement.cost_nano_usd,
+        int(settlement.swept),
+    )
 
 
 def settlement_of(row: AnyRow) -> Settlement:
@@ -163,8 +182,8 @@ def settlement_of(row: AnyRow) -> Settlement:
 def open_call_values(open_call: OpenCall) -> Values:
     """The row of an open call."""
     return {
-        **_call_values(open_call.call),
-        **_quantity_values(open_call.progress),
+        **asdict(open_call.call),
+        **asdict(open_call.progress),
         "model": open_call.model,
         "provider": open_call.provider,
         "price": open_call.price,
@@ -191,9 +210,9 @@ def adjustment_values(adjustment: Adjustment) -> Values:
     return {
         "call_id": adjustment.call_id,
         "source": adjustment.source,
-        **_quantity_values(adjustment.quantities),
+        **asdict(adjustment.quantities),
         "cost_nano_usd": adjustment.cost_nano_usd,
-        **_ending_values(adjustment.ending or _NO_ENDING),
+        **asdict(adjustment.ending or _NO_ENDING),
     }
 
 
@@ -203,16 +222,9 @@ def adjustment_of(row: AnyRow) -> Adjustment:
     return Adjustment(row.call_id, row.source, _quantities(row), row.cost_nano_usd, ending)
 
 
-def daily_values(key: DayKey, usage: Usage) -> Values:
-    """The row that adds `usage` to a line of the daily sums."""
-    return {
-        "account_id": key.account_id,
-        "day": key.day,
-        "requested_model": key.requested_model,
-        "requests": usage.requests,
-        **_quantity_values(usage.quantities),
-        "cost_nano_usd": usage.cost_nano_usd,
-    }
+def daily_row(key: DayKey, usage: Usage) -> tuple[object, ...]:
+    """The row that adds `usage` to a line of the daily sums, in the order of the columns."""
+    return (*astuple(key), usage.requests, *astuple(usage.quantities), usage.cost_nano_usd)
 
 
 def letter_values(letter: DeadLetter) -> Values:
@@ -230,25 +242,13 @@ def letter_of(row: AnyRow) -> DeadLetter:
     return DeadLetter(row.digest, row.payload, row.reason, row.producer_id)
 
 
-def _call_values(call: Call) -> Mapping[str, object]:
-    return {name: getattr(call, name) for name in Call.__slots__}
-
-
-def _ending_values(ending: Ending) -> Mapping[str, object]:
-    return {name: getattr(ending, name) for name in Ending.__slots__}
-
-
-def _quantity_values(quantities: Quantities) -> Mapping[str, object]:
-    return {name: getattr(quantities, name) for name in Quantities.__slots__}
-
-
 def _call(row: AnyRow) -> Call:
-    return Call(**{name: getattr(row, name) for name in Call.__slots__})
+    return Call(**{name: getattr(row, name) for name in Call.__struct_fields__})
 
 
 def _ending(row: AnyRow) -> Ending:
     return Ending(
-        outcome=Outcome(row.outcome),
+        outcome=row.outcome,
         model=row.model,
         provider=row.provider,
         estimated=row.estimated,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, MutableMapping
 from typing import TypeVar
 
 from headgate_metering.buckets import Bucket
+from headgate_metering.steady_time import SteadyTime
 
 T = TypeVar("T")
 
@@ -11,21 +12,23 @@ T = TypeVar("T")
 class MemoryLeaseStore:
     """A dict of buckets."""
 
-    def __init__(self) -> None:
+    def __init__(self, time: SteadyTime) -> None:
+        self._time = time
         self._buckets: dict[str, Bucket] = {}
 
     async def update(
-        self, bucket_ids: Collection[str], change: Callable[[MutableMapping[str, Bucket]], T]
+        self, bucket_ids: Collection[str], change: Callable[[MutableMapping[str, Bucket], int], T]
     ) -> T:
         """See LeaseStore."""
         # A copy: a change that fails half way must leave no trace.
         known = {each: self._buckets[each] for each in bucket_ids if each in self._buckets}
-        result = change(known)
+        result = change(known, self._time.now_ms())
         self._buckets.update(known)
         return result
 
-    async def forget(self, now_ms: int) -> int:
+    async def forget(self) -> int:
         """See LeaseStore."""
+        now_ms = self._time.now_ms()
         idle = [each for each, bucket in self._buckets.items() if bucket.keep_until_ms < now_ms]
         for each in idle:
             del self._buckets[each]

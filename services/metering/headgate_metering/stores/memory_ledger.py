@@ -1,6 +1,6 @@
 """The ledger in memory: the twin that every test of the SQL ledger is also run against."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 
 from headgate_metering.booking import Changes, Known, book, expire
 from headgate_metering.store import Page
@@ -49,10 +49,11 @@ class MemoryLedgerStore:
         return {producer: self._beats.get(producer, 0) for producer in producers}
 
     async def expire(
-        self, producers: Collection[str], settle: Callable[[OpenCall], Settlement], limit: int
+        self, silent: Mapping[str, int], settle: Callable[[OpenCall], Settlement], limit: int
     ) -> int:
         """See LedgerStore."""
-        found = [each for each in self._open.values() if each.call.producer_id in producers][:limit]
+        quiet = {producer for producer, beats in silent.items() if self._beats.get(producer, 0) == beats}
+        found = [each for each in self._open.values() if each.call.producer_id in quiet][:limit]
         self._apply(expire(found, settle, self._known()))
         return len(found)
 
@@ -94,6 +95,9 @@ class MemoryLedgerStore:
     async def dead_letters(self) -> list[DeadLetter]:
         """See LedgerStore."""
         return [self._letters[digest] for digest in sorted(self._letters)]
+
+    async def prepare(self, now_ms: int) -> None:
+        """See LedgerStore."""
 
     async def close(self) -> None:
         """See LedgerStore."""

@@ -1,10 +1,7 @@
-"""What operators watch besides requests: is usage on its way, do limits come from metering, is what the data plane
-knows fresh."""
+"""What operators watch besides calls: is usage on its way, is what the data plane knows fresh."""
 
-from headgate_admission.admission import Admission
 from headgate_inference.app import InferenceApp
 from headgate_journal import Journal, Shipper
-from headgate_leases import LeaseHolder
 from headgate_telemetry.metrics import Metrics
 
 
@@ -29,24 +26,6 @@ def watch_journal(metrics: Metrics, journal: Journal, shipper: Shipper) -> None:
         "headgate_journal_corrupt_segments",
         "Journal segments in which a record had gone bad; look at the disk.",
         lambda: journal.faults.corrupt_segments,
-    )
-
-
-def watch_admission(metrics: Metrics, admission: Admission, leases: LeaseHolder) -> None:
-    """The two waits that a request may have before it runs (decisions.md 9)."""
-    metrics.gauge(
-        "headgate_admission_waits", "Calls that waited for auth, since the start.", lambda: admission.waits
-    )
-    metrics.gauge(
-        "headgate_lease_waits", "Calls that waited for metering, since the start.", lambda: leases.waits
-    )
-    metrics.gauge(
-        "headgate_lease_fair_shares",
-        "Calls admitted while metering did not answer, since the start.",
-        lambda: leases.fair_shares,
-    )
-    metrics.gauge(
-        "headgate_leases_away", "1 while metering does not answer lease requests.", lambda: leases.away
     )
 
 

@@ -4,25 +4,25 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from headgate_database import StoreError
-from headgate_settings import Secret
+from headgate_settings.environment import SettingsError
+from headgate_settings.secret import Secret
 
 
 def kept_secret(path: Path, make: Callable[[], Secret]) -> Secret:
-    """What the file holds; made and written when there is no file. Raises StoreError."""
+    """What the file holds; made and written when there is no file. Raises SettingsError."""
     try:
         return _read(path)
     except FileNotFoundError:
         _write(path, make())
         return _read(path)
     except OSError as error:
-        raise StoreError(f"{path} cannot be read: {error.strerror}.") from None
+        raise SettingsError([f"{path} cannot be read: {error.strerror}."]) from None
 
 
 def _read(path: Path) -> Secret:
     text = path.read_text().strip()
     if not text:
-        raise StoreError(f"{path} is empty; delete it to have a new one made.")
+        raise SettingsError([f"{path} is empty; delete it to have a new one made."])
     return Secret(text)
 
 
@@ -43,4 +43,4 @@ def _write(path: Path, secret: Secret) -> None:
         finally:
             draft.unlink()
     except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror}.") from None
+        raise SettingsError([f"{path} cannot be written: {error.strerror}."]) from None

@@ -1,0 +1,1 @@
+"""What one process of the suite consists of, whatever services it hosts."""
