@@ -7,6 +7,7 @@ import signal
 import socket
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
@@ -60,10 +61,14 @@ async def apart(
 
 
 def children_of(suite: Suite) -> dict[str, int]:
-    """Process ids by service."""
+    """Process ids by service. A child that has ended, or has not begun its program, is none."""
     parent = suite.process.child.pid
-    pids = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return {Path(f"/proc/{pid}/cmdline").read_text().split("\0")[-2]: int(pid) for pid in pids}
+    found = {}
+    for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+            found.update({word: int(pid) for word in words[-2:-1] if word in SERVICES})
+    return found
 
 
 def handles(pids: dict[str, int]) -> dict[int, str]:
