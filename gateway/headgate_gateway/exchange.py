@@ -59,7 +59,7 @@ class Exchange:
 
     def __init__(self, edge: Edge, wire: Wire) -> None:
         self._edge = edge
-        self._started = time.perf_counter()
+        self._started = edge.clock.monotonic()
         self.wire = wire
         self.call_id = uuid7(edge.clock)
         self.parameters: Mapping[str, str] = {}
@@ -179,7 +179,7 @@ class Exchange:
             fields["cache-control"] = "private, no-store"
         fields["x-request-id"] = self.record.request_id
         fields["x-call-id"] = self.call_id
-        fields["x-response-time-ms"] = str(int((time.perf_counter() - self._started) * 1000))
+        fields["x-response-time-ms"] = str(int((self._edge.clock.monotonic() - self._started) * 1000))
         if self.body_unread and b"expect" in self.wire.fields:
             # The client was not told to go on, so what it sends next need not be the body that was announced.
             fields["connection"] = "close"

@@ -50,6 +50,25 @@ async def test_a_provider_cut_mid_stream_ends_with_an_error_event(
     assert json.loads(last.removeprefix("data: "))["error"]["code"] == "upstream_error"
 
 
+async def test_every_reply_says_how_long_it_took(suite: AnySuite, provider: ScriptedProvider) -> None:
+    provider.on("slow", Script(hang=True))
+    async with http(suite) as client:
+        began = asyncio.get_running_loop().time()
+        late = await client.post("/v1/chat/completions", json={**BODY, "model": "slow"}, timeout=20)
+        took = (asyncio.get_running_loop().time() - began) * 1000
+        # The model's provider is given one second for the first token.
+        assert 1000 <= int(late.headers["x-response-time-ms"]) <= took
+        for request in (
+            client.post("/v1/chat/completions", json=BODY),
+            client.post("/v1/chat/stream", json=BODY),
+            client.post("/v1/embeddings", json={"model": "text-embedding-ada-002", "input": "a"}),
+            client.get("/v1/models"),
+            client.get("/v1/nope"),
+            client.get("/healthz"),
+        ):
+            assert (await request).headers["x-response-time-ms"].isdecimal()
+
+
 async def test_a_hanging_provider_is_a_timeout(suite: AnySuite, provider: ScriptedProvider) -> None:
     provider.on("slow", Script(hang=True))
     async with http(suite) as client:

@@ -261,7 +261,7 @@ def fault_of(bad: Bad, reply: RawReply) -> str:
         return f"not the envelope: {fault}"
     if bad.named is not None and (error["param"] != bad.named or f"'{bad.named}'" not in error["message"]):
         return f"names {error['param']!r} instead of {bad.named!r}: {error['message']}"
-    if not {"x-request-id", "x-call-id", "x-api-version"} <= set(reply.headers):
+    if not {"x-request-id", "x-call-id", "x-api-version", "x-response-time-ms"} <= set(reply.headers):
         return "headers are missing"
     return ""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import httpx2
 import pytest
+from google.protobuf.message import Message
 from structlog.testing import capture_logs
 
 from headgate.inference.v1.inference_pb2 import CheckCallerRequest
@@ -20,7 +21,8 @@ from headgate_gateway.settings import GatewaySettings
 from headgate_rpc.errors import CONDITIONS, HeadgateError, Reason
 from headgate_settings import Bytes, SettingsError
 from headgate_telemetry.record import EdgeRecord
-from headgate_testing.fake_inference import LIMITS, FakeChannel
+from headgate_testing.clock import FakeClock
+from headgate_testing.fake_inference import LIMITS, FakeChannel, completion_for, text_stream
 
 CHAT = {"model": "gpt-4", "messages": [{"role": "user", "content": "hi"}]}
 KEY = {"Authorization": "Bearer sk-hg-k1_test"}
@@ -34,6 +36,7 @@ class Front:
     channel: FakeChannel = field(default_factory=FakeChannel)
     records: list[EdgeRecord] = field(default_factory=list)
     failing: list[str] = field(default_factory=list)
+    clock: FakeClock = field(default_factory=FakeClock)
 
     def client(
         self, settings: GatewaySettings | None = None, address: str = "198.51.100.7"
@@ -43,6 +46,7 @@ class Front:
             Clients.over(self.channel),
             self.records.append,
             lambda: self.failing,
+            self.clock,
         )
         transport = httpx2.ASGITransport(app, client=(address, 5))
         return httpx2.AsyncClient(transport=transport, base_url="http://test", headers=KEY)
@@ -81,7 +85,6 @@ class TestHeaders:
             r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", reply.headers["x-call-id"]
         )
         assert reply.headers["x-api-version"] == "1"
-        assert reply.headers["x-response-time-ms"].isdecimal()
         assert reply.headers["server"] == "headgate"
         assert reply.headers["cache-control"] == "private, no-store"
         assert reply.headers["vary"] == "Authorization"
@@ -111,6 +114,44 @@ class TestHeaders:
         assert (reply.headers["x-model-id"], reply.headers["x-cache"]) == ("m", "MISS")
         assert reply.headers.get_list("x-call-id") == ["the-ledger's"]
         assert "secret" not in reply.headers
+
+
+class TestResponseTime:
+    """`X-Response-Time-Ms` (OPS-3): whole milliseconds from the request's arrival to the head of its reply."""
+
+    @pytest.mark.parametrize(("seconds", "shown"), [(0, "0"), (0.0429, "42"), (61.25, "61250")])
+    async def test_a_whole_reply_took_until_the_service_had_answered(
+        self, front: Front, client: httpx2.AsyncClient, seconds: float, shown: str
+    ) -> None:
+        def answer(request: Message) -> Message:
+            front.clock.advance(seconds)
+            return completion_for(request)
+
+        front.channel.answers["Generate"] = answer
+        reply = await client.post("/v1/chat/completions", json=CHAT)
+        assert reply.headers["x-response-time-ms"] == shown
+
+    async def test_a_stream_took_until_its_head(self, front: Front, client: httpx2.AsyncClient) -> None:
+        async def pass_time() -> None:
+            front.clock.advance(5)
+
+        front.channel.streams["StreamGenerate"] = [pass_time(), *text_stream("a")]
+        reply = await client.post("/v1/chat/stream", json=CHAT)
+        assert reply.text.endswith("[DONE]\n\n")
+        assert reply.headers["x-response-time-ms"] == "0"
+
+    async def test_an_error_took_time_too(self, front: Front, client: httpx2.AsyncClient) -> None:
+        async def fail(_: Message) -> Message:
+            front.clock.advance(0.25)
+            raise HeadgateError(Reason.UPSTREAM_TIMEOUT, "late")
+
+        front.channel.answers["Generate"] = fail
+        reply = await client.post("/v1/chat/completions", json=CHAT)
+        assert (reply.status_code, reply.headers["x-response-time-ms"]) == (504, "250")
+
+    @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/v1/nope", "/v1/models?key=x"])
+    async def test_what_no_service_answers_has_it(self, client: httpx2.AsyncClient, path: str) -> None:
+        assert (await client.get(path)).headers["x-response-time-ms"] == "0"
 
 
 class TestMetadata:
