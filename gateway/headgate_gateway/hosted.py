@@ -26,6 +26,10 @@ def _host(site: Site) -> Hosted:
         settings, build(settings, clients, site.telemetry.recorder.add, site.failing, site.clock)
     )
 
+    site.telemetry.metrics.gauge(
+        "headgate_http_requests_running", "HTTP requests that are running now.", lambda: server.running
+    )
+
     async def inference_there() -> None:
         while not peers.reachable("inference"):  # noqa: ASYNC110 - at the start only, and gRPC has no event for it
             await asyncio.sleep(_LOOK_EVERY_S)

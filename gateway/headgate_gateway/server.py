@@ -43,6 +43,11 @@ class GatewayServer:
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 
+    @property
+    def running(self) -> int:
+        """Requests being answered now, streams among them."""
+        return len(self._opened.tasks)
+
     async def stop(self, grace: float) -> None:
         """Take no more requests, let running ones end for at most `grace` seconds, then cut them."""
         if self._server is None:

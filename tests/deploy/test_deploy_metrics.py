@@ -20,6 +20,15 @@ Objects = list[Object]
 
 REASONS = {each.value for each in Reason}
 
+# What an operator calls what these methods of `Metrics` make.
+KINDS = {
+    "tally": "counter",
+    "counter": "counter",
+    "distribution": "histogram",
+    "level": "gauge",
+    "gauge": "gauge",
+}
+
 # Made by Prometheus and by the kubelet.
 FOREIGN = {"up", "kubelet_volume_stats_available_bytes", "kubelet_volume_stats_capacity_bytes"}
 _METRIC = re.compile(r"\b(headgate_\w+|kubelet_\w+|up)\b(?=[{\s\[)>=<]|$)")
@@ -131,8 +140,14 @@ def test_every_alert_has_a_severity_and_a_summary() -> None:
 
 
 def test_the_page_lists_every_metric_and_no_other() -> None:
-    listed = set(re.findall(r"^\| `(headgate_\w+)`", PAGE, re.MULTILINE))
-    assert listed == set(families())
+    listed = dict(re.findall(r"^\| `(headgate_\w+)` \| (\w+)", PAGE, re.MULTILINE))
+    assert listed == {name: KINDS[kind] for name, kind in families().items()}
+
+
+def test_counters_and_nothing_else_are_called_total() -> None:
+    assert {name for name in families() if name.endswith("_total")} == {
+        name for name, kind in families().items() if KINDS[kind] == "counter"
+    }
 
 
 def unscraped(objects: Objects) -> Iterator[str]:

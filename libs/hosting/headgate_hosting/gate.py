@@ -58,15 +58,11 @@ class Gate:
 
 def watch_admission(metrics: Metrics, admission: Admission, leases: LeaseHolder) -> None:
     """The two waits that a request may have before it runs (decisions.md 9)."""
-    metrics.gauge(
-        "headgate_admission_waits", "Calls that waited for auth, since the start.", lambda: admission.waits
-    )
-    metrics.gauge(
-        "headgate_lease_waits", "Calls that waited for metering, since the start.", lambda: leases.waits
-    )
-    metrics.gauge(
-        "headgate_lease_fair_shares",
-        "Calls admitted while metering did not answer, since the start.",
+    metrics.counter("headgate_admission_waits_total", "Calls that waited for auth.", lambda: admission.waits)
+    metrics.counter("headgate_lease_waits_total", "Calls that waited for metering.", lambda: leases.waits)
+    metrics.counter(
+        "headgate_lease_fair_shares_total",
+        "Calls admitted while metering did not answer.",
         lambda: leases.fair_shares,
     )
     metrics.gauge(
