@@ -10,7 +10,7 @@ from headgate_settings.quantities import parse_duration
 Object = dict[str, Any]
 Objects = list[Object]
 
-# After HEADGATE_GRACE: the callers notice, the journal is sent, spans leave.
+# After HEADGATE_GRACE: the journal is sent, spans leave.
 FLUSH_S = 20
 
 
@@ -114,7 +114,8 @@ def impatient(objects: Objects) -> Iterator[str]:
         hook = pod["containers"][0].get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
         if not hook:
             yield f"{each['metadata']['name']}: no preStop"
-        needed = hook + parse_duration(environment["HEADGATE_GRACE"]) + FLUSH_S
+        waits = (environment[name] for name in ("HEADGATE_DRAIN_WAIT", "HEADGATE_GRACE"))
+        needed = hook + sum(map(parse_duration, waits)) + FLUSH_S
         if pod.get("terminationGracePeriodSeconds", 30) < needed:
             yield f"{each['metadata']['name']}: less than {needed:g} s"
 

@@ -89,7 +89,8 @@ def _of_the_suite(name: str, service: Object) -> Iterator[str]:
     for key, value in environment_of_base().items():
         if environment.get(key) != value:
             yield f"{key} is {environment.get(key)}, on a cluster {value}"
-    if parse_duration(service["stop_grace_period"]) < parse_duration(environment["HEADGATE_GRACE"]) + 20:
+    waits = (environment.get(name, "0") for name in ("HEADGATE_DRAIN_WAIT", "HEADGATE_GRACE"))
+    if parse_duration(service["stop_grace_period"]) < sum(map(parse_duration, waits)) + 20:
         yield "is killed before its calls had their grace"
     yield from _secrets(name, environment)
 

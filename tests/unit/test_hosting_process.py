@@ -18,9 +18,11 @@ from headgate.routing.v1 import routing_pb2
 from headgate_hosting.faults import CannotServe
 from headgate_hosting.foreground import run
 from headgate_hosting.listener import GrpcAddress, Listener
-from headgate_hosting.process import SETTINGS, Plan, Process
+from headgate_hosting.process import SETTINGS, Plan, Process, server_options
 from headgate_hosting.service import Hosted, Service, Site
-from headgate_settings import HostPort
+from headgate_hosting.settings import ProcessSettings
+from headgate_rpc.grpc_options import ServerOptions, server_arguments
+from headgate_settings import HostPort, Secret, SettingsError, load
 from headgate_settings.config import ConfigFile
 from headgate_settings.loaded import LoadedSettings
 from headgate_testing.ports import free_port
@@ -85,6 +87,31 @@ def plan(folder: Path, services: Sequence[Service], address: HostPort = ANYWHERE
 async def status(process: Process, path: str) -> int:
     async with httpx2.AsyncClient() as http:
         return (await http.get(f"http://{process.ops}{path}")).status_code
+
+
+def test_the_grpc_servers_are_as_the_operator_wants_them() -> None:
+    environ = {"HEADGATE_DRAIN_WAIT": "5s", "HEADGATE_RPC_CONNECTION_AGE": "1m", "HEADGATE_REFLECTION": "off"}
+    options = server_options(load(ProcessSettings, environ), Secret("s"))
+    assert (options.drain_wait_s, options.max_connection_age_ms, options.reflection) == (5, 60_000, False)
+    assert options.suite_secret == Secret("s")
+
+
+def test_unset_they_are_as_libs_rpc_thinks_best() -> None:
+    assert server_options(ProcessSettings(), Secret()) == ServerOptions(suite_secret=Secret())
+
+
+@pytest.mark.parametrize("age", ["0", "1s", "20d"])
+def test_grpc_can_hold_every_age_that_the_settings_take(age: str) -> None:
+    settings = load(ProcessSettings, {"HEADGATE_RPC_CONNECTION_AGE": age})
+    arguments = dict(server_arguments(server_options(settings, Secret())))
+    assert int(arguments.get("grpc.max_connection_age_ms", 0)) * 1.1 < 2**31
+    assert ("grpc.max_connection_age_ms" in arguments) is (age != "0")
+
+
+@pytest.mark.parametrize("age", ["999ms", "21d"])
+def test_an_age_that_would_help_nobody_is_refused(age: str) -> None:
+    with pytest.raises(SettingsError, match="HEADGATE_RPC_CONNECTION_AGE: must be"):
+        load(ProcessSettings, {"HEADGATE_RPC_CONNECTION_AGE": age})
 
 
 async def test_the_control_plane_begins_first_and_ends_last_listeners_the_other_way_round(

@@ -40,6 +40,16 @@ class Plan:
     config_file: ConfigFile
 
 
+def server_options(settings: ProcessSettings, secret: Secret) -> ServerOptions:
+    """How the gRPC servers of a process behave."""
+    return ServerOptions(
+        max_connection_age_ms=round(settings.connection_age * 1000),
+        drain_wait_s=settings.drain_wait,
+        reflection=settings.reflection == "on",
+        suite_secret=secret,
+    )
+
+
 class Process:
     """`start`, read `listeners` and `ops`, `stop`. Stopping works at any time, during the start too."""
 
@@ -131,7 +141,7 @@ class Process:
         await hosted.arrived()
 
     async def _listen_for_grpc(self, host: Host, secret: Secret) -> None:
-        options = ServerOptions(reflection=self._settings.reflection == "on", suite_secret=secret)
+        options = server_options(self._settings, secret)
         servers = [(RpcServer(host, str(each.address), options), each) for each in self._plan.grpc]
         for server, address in servers:
             await self._listen(grpc_listener(server, address))

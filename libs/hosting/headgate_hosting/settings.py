@@ -8,6 +8,9 @@ from typing import Literal
 from headgate_hosting.targets import problem_of
 from headgate_settings import HostPort, Seconds, Secret, SettingsError, setting
 
+# In milliseconds gRPC holds it in 31 bits, its ±10 % too.
+MOST_CONNECTION_AGE_S = 20 * 86_400
+
 
 @dataclass(frozen=True, slots=True)
 class ProcessSettings:
@@ -25,12 +28,28 @@ class ProcessSettings:
     grace: Seconds = setting(
         env="HEADGATE_GRACE", default=Seconds(120), help="How long running calls may go on after a stop."
     )
+    drain_wait: Seconds = setting(
+        env="HEADGATE_DRAIN_WAIT",
+        default=Seconds(1),
+        help="How long a process that has to stop still takes gRPC calls after it has said so, for its callers "
+        "to hear of it; comes before the grace.",
+    )
+    connection_age: Seconds = setting(
+        env="HEADGATE_RPC_CONNECTION_AGE",
+        default=Seconds(600),
+        help="After how long (±10 %) gRPC clients connect anew, and find replicas that came later; running calls are "
+        "not cut; 0: never.",
+    )
     suite_secret: Secret = setting(
         env="HEADGATE_SUITE_SECRET",
         default=Secret(),
         help="By which the suite's own processes know each other, the same for all; default: made once in the "
         "data folder, which is enough on one machine.",
     )
+
+    def __post_init__(self) -> None:
+        if self.connection_age and not 1 <= self.connection_age <= MOST_CONNECTION_AGE_S:
+            raise SettingsError(["HEADGATE_RPC_CONNECTION_AGE: must be 0, or from 1s to 20d"])
 
 
 @dataclass(frozen=True, slots=True)
