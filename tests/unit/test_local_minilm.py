@@ -149,6 +149,24 @@ async def test_other_files_than_the_known_ones_are_refused(tmp_path: Path) -> No
         weights.checked(tmp_path)
 
 
+async def test_a_local_model_reports_to_nobody(tmp_path: Path) -> None:
+    program = (
+        "import asyncio, os, headgate_inference.local.minilm as minilm\n"
+        "asyncio.run(minilm.MiniLm().warm_up())\n"
+        "print(*(os.path.realpath(f'/proc/self/fd/{fd}') for fd in os.listdir('/proc/self/fd')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)},
+    )
+    # The library keeps what it is going to report, and the id it reports under, in a folder of its user.
+    assert list(tmp_path.rglob("*")) == []
+    assert "onnxruntime.db" not in done.stdout
+
+
 async def test_importing_the_package_loads_no_model_runtime() -> None:
     program = (
         "import sys, headgate_inference.local.minilm, headgate_inference.local.extractive\n"

@@ -8,7 +8,6 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 from safetensors import safe_open
 from tokenizers import Tokenizer
 
@@ -16,6 +15,13 @@ from headgate_inference.local import graph
 from headgate_inference.local.weights import WeightFiles
 from headgate_inference.local.windows import MAX_PIECES, batches, slices, windows
 from headgate_inference.local.worker import Steps
+from headgate_settings.process import prefer
+
+# Looked at once, when the library is loaded, and sooner than its disable_telemetry_events() can be called: without it
+# every process that uses a local model keeps an id below $HOME and reports to the library's maker.
+prefer("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime  # noqa: E402
 
 Matrix = npt.NDArray[np.float32]
 Half = npt.NDArray[np.float16]
