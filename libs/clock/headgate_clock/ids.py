@@ -5,12 +5,12 @@ from random import getrandbits
 
 from headgate_clock.clock import Clock
 
+_VERSION_AND_VARIANT = 7 << 76 | 2 << 62
+
 
 def uuid7(clock: Clock) -> str:
     """A new UUIDv7 in canonical text form (36 characters, lower case), stamped with the clock's wall time."""
-    ms = clock.wall_ms()
     # Unique, not secret: the system's own randomness costs ten times as much, on every call.
-    noise = getrandbits(74)
-    return "%08x-%04x-7%03x-%04x-%012x" % (  # noqa: UP031 - two thirds of an f-string's time
-        ms >> 16, ms & 0xFFFF, noise >> 62, 0x8000 | noise >> 48 & 0x3FFF, noise & 0xFFFF_FFFF_FFFF,
-    )  # fmt: skip
+    number = clock.wall_ms() << 80 | _VERSION_AND_VARIANT | getrandbits(12) << 64 | getrandbits(62)
+    digits = number.to_bytes(16).hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
