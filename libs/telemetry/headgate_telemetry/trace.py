@@ -9,6 +9,7 @@ _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f
 _NO_TRACE = "0" * 32
 _NO_SPAN = "0" * 16
 _ALL = 1 << 64
+_LOW = _ALL - 1
 
 # Process-wide, as the ids are: every part of a trace must come to the same decision.
 _keep_below = _ALL
@@ -34,8 +35,9 @@ def continue_trace(traceparent: str | None) -> TraceContext:
 
 def new_trace() -> TraceContext:
     """The root of a new trace."""
-    trace_id = f"{getrandbits(128) or 1:032x}"
-    return TraceContext(trace_id, new_span_id(), "", int(trace_id[16:], 16) < _keep_below)
+    number = getrandbits(128) or 1
+    trace_id = "%032x" % number  # noqa: UP031 - two thirds of an f-string's time
+    return TraceContext(trace_id, new_span_id(), "", number & _LOW < _keep_below)
 
 
 def child_of(parent: TraceContext) -> TraceContext:
@@ -45,7 +47,7 @@ def child_of(parent: TraceContext) -> TraceContext:
 
 def new_span_id() -> str:
     """16 random hex digits, never all zero."""
-    return f"{getrandbits(64) or 1:016x}"
+    return "%016x" % (getrandbits(64) or 1)
 
 
 def format_traceparent(trace: TraceContext) -> str:
