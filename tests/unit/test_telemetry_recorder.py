@@ -1,11 +1,11 @@
 """Records become lines, counters and spans in batches; hostile values forge nothing."""
 
 import asyncio
-import dataclasses
 import json
 import random
 
 import pytest
+from msgspec import structs
 
 from headgate.inference.v1 import inference_pb2
 from headgate_admission.principal import Principal
@@ -77,7 +77,7 @@ def make_call(**fields):
         cost_nano_usd=3600,
         outcome="COMPLETED",
     )
-    return dataclasses.replace(record, **fields)
+    return structs.replace(record, **fields)
 
 
 def running_call(record):
@@ -86,7 +86,7 @@ def running_call(record):
 
 
 def make_edge(**fields):
-    return dataclasses.replace(
+    return structs.replace(
         EdgeRecord("GET", "/v1/models", "req-2", TRACE, START, START + 1_000_000, 200, "10.0.0.1"), **fields
     )
 
@@ -178,7 +178,7 @@ def test_r38_hostile_values_in_every_field_make_one_line_per_event(recorder, kep
         return "".join(draw.choices(HOSTILE, k=draw.randrange(1, 9))) * draw.choice((1, 1, 1, 50))
 
     def fill(record):
-        for each in dataclasses.fields(record):
+        for each in structs.fields(record):
             if each.type is str:
                 setattr(record, each.name, text())
         return record

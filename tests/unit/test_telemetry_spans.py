@@ -1,9 +1,9 @@
 """The spans of a request are one tree with OpenTelemetry's names, equal to what the SDK would have made."""
 
-import dataclasses
 import random
 
 import pytest
+from msgspec import structs
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from opentelemetry.semconv._incubating.attributes import gen_ai_attributes, rpc_attributes, service_attributes
@@ -46,7 +46,7 @@ def edge(**fields):
         "",
         True,
     )
-    return dataclasses.replace(record, **fields)
+    return structs.replace(record, **fields)
 
 
 def call(**fields):
@@ -57,7 +57,7 @@ def call(**fields):
         model="gpt-4o-mini", provider="openai", streamed=True, input_tokens=12, output_tokens=3, cost_nano_usd=3600,
         outcome="COMPLETED", finish_reasons=("stop", "length"), first_token_ns=START + 3_500_000,
     )  # fmt: skip
-    return dataclasses.replace(record, **fields)
+    return structs.replace(record, **fields)
 
 
 def attempt(number=1, **fields):
@@ -65,7 +65,7 @@ def attempt(number=1, **fields):
         number, "openai", "gpt-4o-mini", "gpt-4o-mini-2024", context(2 + number, 2), START + 2_000_000,
         START + 7_000_000, "api.example.com", 200, "COMPLETED",
     )  # fmt: skip
-    return dataclasses.replace(record, **fields)
+    return structs.replace(record, **fields)
 
 
 def encode(*records):

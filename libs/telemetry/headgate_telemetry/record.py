@@ -2,11 +2,10 @@
 recorder turns them into log lines, spans and counters later, in batches, because doing it in the request
 costs several times the request itself."""
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 
-@dataclass(slots=True)
-class TraceContext:
+class TraceContext(Struct, gc=False):
     """Position in a W3C trace: ids in lower-case hex (32 and 16 digits); `parent_span_id` is empty at a root."""
 
     trace_id: str
@@ -15,8 +14,7 @@ class TraceContext:
     sampled: bool = True
 
 
-@dataclass(slots=True)
-class AttemptRecord:
+class AttemptRecord(Struct, gc=False):
     """One try at one provider. Times are Unix nanoseconds; `http_status` 0 means no answer came."""
 
     number: int
@@ -32,8 +30,7 @@ class AttemptRecord:
     reason: str = ""
 
 
-@dataclass(slots=True)
-class CallRecord:
+class CallRecord(Struct, gc=False):
     """One RPC as its service saw it. Times are Unix nanoseconds, 0 where they do not apply; `reason` is empty
     for a success, else the name of the error reason. `internal` is for calls of one part of the suite to
     another that no user made (watches, leases, usage): they are counted, and logged only when they fail."""
@@ -72,8 +69,7 @@ class CallRecord:
     attempts: list[AttemptRecord] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class EdgeRecord:
+class EdgeRecord(Struct, gc=False):
     """One HTTP request as the gateway saw it. `reached_service` tells whether a service has written (or will
     write) the request's log line; if not, the recorder writes it from here."""
 
