@@ -29,6 +29,11 @@ from headgate_metering.usage_event import (
 
 event.listen(LEDGER, "after_create", DEFAULT)
 
+_OPEN = select(OPEN_CALLS.c.producer_id).distinct().subquery()
+_BEATS_OF_OPEN_CALLS = select(_OPEN.c.producer_id, PRODUCERS.c.beats).outerjoin_from(
+    _OPEN, PRODUCERS, _OPEN.c.producer_id == PRODUCERS.c.producer_id
+)
+
 
 class SqlLedgerStore:
     """The ledger in a database that keeps every commit over a loss of power."""
@@ -54,11 +59,7 @@ class SqlLedgerStore:
 
     async def producers(self) -> Mapping[str, int]:
         """See LedgerStore."""
-        producers = select(OPEN_CALLS.c.producer_id).distinct().subquery()
-        query = select(producers.c.producer_id, PRODUCERS.c.beats).outerjoin_from(
-            producers, PRODUCERS, producers.c.producer_id == PRODUCERS.c.producer_id
-        )
-        rows = await read(self._database, lambda connection: connection.execute(query).all())
+        rows = await read(self._database, lambda connection: connection.execute(_BEATS_OF_OPEN_CALLS).all())
         return {producer_id: beats or 0 for producer_id, beats in rows}
 
     async def expire(
