@@ -8,8 +8,8 @@ from headgate_admission.callers import Callers
 from headgate_suite.__main__ import main
 
 
-def flight_of_its_own(self: Callers, key: bytes, credential: str) -> "asyncio.Task[Any]":
-    return asyncio.create_task(self._question(key, credential))
+def flight_of_its_own(self: Callers, *question: Any) -> "asyncio.Task[Any]":
+    return asyncio.create_task(self._question(*question))
 
 
 Callers._flight = flight_of_its_own  # type: ignore[method-assign]
