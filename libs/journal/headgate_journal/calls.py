@@ -112,12 +112,12 @@ class MeteredCall:
             event.CopyFrom(self._event)
             event.price.CopyFrom(settlement.price)
             rates = Rates.of(settlement.price)
-        counts = settlement.counts
+        read, written, cached, reasoning = counts = settlement.counts
         quantities = event.quantities
-        quantities.input_tokens = counts.input_tokens
-        quantities.output_tokens = counts.output_tokens
-        quantities.cached_input_tokens = counts.cached_input_tokens
-        quantities.reasoning_tokens = counts.reasoning_tokens
+        quantities.input_tokens = read
+        quantities.output_tokens = written
+        quantities.cached_input_tokens = cached
+        quantities.reasoning_tokens = reasoning
         event.kind = EVENT_KIND_SETTLE
         event.outcome = settlement.outcome
         event.model = settlement.model

@@ -53,6 +53,7 @@ class Journal:
     ) -> None:
         self.producer_id = producer_of(folder)
         self.limits = limits
+        self._intents_end = limits.total_bytes * INTENT_SHARE
         self.on_append: Callable[[Written], None] | None = None
         self._folder = folder
         self._lock = lock
@@ -159,7 +160,10 @@ class Journal:
         current = self._current
         if current.size + size > self.limits.segment_bytes and current.size:
             current = self._rotate()
-        self._write(record)
+        try:
+            self._file.write(record)
+        except OSError as fault:
+            self._write_into_reserve(record, fault)
         current.size += size
         self._size += size
         # The size first: whoever reads in another thread goes by the number.
@@ -221,23 +225,21 @@ class Journal:
             raise JournalError("the journal is closed")
         if self._syncer.error is not None:
             raise JournalBroken("the journal could not be synced to disk") from self._syncer.error
-        total = self.limits.total_bytes
-        if kind == EVENT_KIND_INTENT and (self._size >= total * INTENT_SHARE or not self._reserve.held):
+        if kind == EVENT_KIND_SETTLE:
+            return
+        if kind == EVENT_KIND_INTENT and (self._size >= self._intents_end or not self._reserve.held):
             raise JournalFull("the journal takes no new calls until metering has caught up")
-        if kind == EVENT_KIND_CHECKPOINT and self._size >= total:
+        if kind == EVENT_KIND_CHECKPOINT and self._size >= self.limits.total_bytes:
             raise JournalFull("the journal is full")
 
-    def _write(self, record: bytes) -> None:
+    def _write_into_reserve(self, record: bytes, first: OSError) -> None:
+        if not self._reserve.held:
+            raise JournalFull("the disk is full") from first
+        self._reserve.release()
         try:
             self._file.write(record)
-        except OSError as first:
-            if not self._reserve.held:
-                raise JournalFull("the disk is full") from first
-            self._reserve.release()
-            try:
-                self._file.write(record)
-            except OSError as second:
-                raise JournalFull("the disk is full") from second
+        except OSError as second:
+            raise JournalFull("the disk is full") from second
 
     def _next_segment(self) -> Segment:
         """The segment to write to: the newest if events can go on in it, else a new one."""

@@ -139,13 +139,11 @@ def _first_token_ms(record: CallRecord) -> int:
 def _intent(call: CallContext, first: Deployment, estimate: Estimate, config_version: int) -> UsageEvent:
     principal = call.principal
     record = call.record
-    model = first.model
-    intent = UsageEvent(
-        requested_model=record.requested_model,
-        model=model.id,
-        provider=first.provider,
-        price=model.price,
-        worst_case_nano_usd=model.rates.worst_case_nano_usd(estimate.input_bytes, estimate.most_output),
+    intent = UsageEvent()
+    intent.CopyFrom(first.intent)
+    intent.requested_model = record.requested_model
+    intent.worst_case_nano_usd = first.model.rates.worst_case_nano_usd(
+        estimate.input_bytes, estimate.most_output
     )
     intent.quantities.input_tokens = estimate.input_tokens
     # In place: a message given to the constructor is copied.

@@ -4,6 +4,7 @@ computed then, and a call only looks it up."""
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from headgate.metering.v1.metering_pb2 import UsageEvent
 from headgate.registry.v1 import registry_pb2
 from headgate_inference.adapters.base import Adapter, Model, Timers
 from headgate_inference.adapters.openai import target
@@ -23,7 +24,7 @@ _TIMERS = {"connect": 3.0, "first_token": 30.0, "idle": 20.0, "total": 600.0}
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """One place where a model runs, ready to be called. The targets are None where nothing goes over a network;
-    `address` is the provider's host."""
+    `address` is the provider's host; `intent` is what the intents of all its calls have in common."""
 
     id: str
     model: Model
@@ -35,6 +36,7 @@ class Deployment:
     embeddings: Target | None
     address: str
     metadata: Mapping[str, str]
+    intent: UsageEvent
 
 
 class Deployments:
@@ -93,6 +95,7 @@ class DeploymentBuilder:
             embeddings=embeddings,
             address="" if chat is None else chat.url.host or "",
             metadata=_metadata(model, provider, deployment),
+            intent=UsageEvent(model=model.id, provider=provider.name, price=model.price),
         )
 
     def _targets(

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 
 from headgate.inference.v1 import inference_pb2 as pb
 from headgate_admission.admission import Admission
@@ -32,8 +32,8 @@ class Generation:
     async def whole(self, spec: pb.GenerationSpec, call: CallContext) -> pb.GenerateResponse:
         """One reply, metered before it is returned. Raises HeadgateError."""
 
-        async def generate(attempt: LiveAttempt) -> pb.GenerateResponse:
-            return await attempt.deployment.adapter.generate(attempt.given, spec)
+        def generate(attempt: LiveAttempt) -> Awaitable[pb.GenerateResponse]:
+            return attempt.deployment.adapter.generate(attempt.given, spec)
 
         meter = await self._opening.generation(spec, call, streamed=False)
         try:
@@ -45,9 +45,11 @@ class Generation:
         except BaseException as fault:
             meter.fail(fault)
             raise
-        call.record.finish_reasons = tuple(choice.finish_reason for choice in reply.choices)
-        reply.id = reply.id or f"chatcmpl-{call.call_id}"
-        reply.created = reply.created or call.record.started_ns // 1_000_000_000
+        call.record.finish_reasons = tuple([choice.finish_reason for choice in reply.choices])
+        if not reply.id:
+            reply.id = f"chatcmpl-{call.call_id}"
+        if not reply.created:
+            reply.created = call.record.started_ns // 1_000_000_000
         reply.model = spec.model
         write(charged, stated, reply.usage)
         return reply

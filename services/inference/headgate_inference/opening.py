@@ -48,13 +48,10 @@ class Opening:
         first = self._first(spec.model, call, embedding=False)
         size = sizes.prompt_bytes(spec)
         allowed = sizes.output_limit(spec)
-        estimate = Estimate(
-            input_bytes=size,
-            input_tokens=sizes.tokens(size),
-            most_output=_most_output(allowed, first.model.max_output, spec.n or 1),
-            allowed_output=allowed,
-        )
-        return await self._metered(call, first, estimate, sizes.expected_output(spec))
+        choices = spec.n or 1
+        most = _most_output(allowed, first.model.max_output, choices)
+        estimate = Estimate(size, sizes.tokens(size), most, allowed)
+        return await self._metered(call, first, estimate, sizes.expected_output(choices, allowed))
 
     async def embedding(self, request: pb.EmbedRequest, call: CallContext) -> CallMeter:
         """The same for an embeddings request."""

@@ -15,11 +15,12 @@ def prompt_bytes(spec: pb.GenerationSpec) -> int:
     """Bytes of everything the model reads."""
     size = 0
     for message in spec.messages:
-        size += _utf8(message.text)
+        text = message.text
+        size += len(text) if text.isascii() else len(text.encode())
         if message.parts:
             size += sum(_part_bytes(part) for part in message.parts)
-        for call in message.tool_calls:
-            size += _utf8(call.name) + _utf8(call.arguments)
+        if message.tool_calls:
+            size += sum(_utf8(call.name) + _utf8(call.arguments) for call in message.tool_calls)
     for tool in spec.tools:
         size += len(tool.parameters_json) + len(tool.other_json) + _utf8(tool.name) + _utf8(tool.description)
     return size
@@ -47,17 +48,14 @@ def tokens(size: int) -> int:
 
 def output_limit(spec: pb.GenerationSpec) -> int | None:
     """The most output tokens the caller allows over all choices, None where it sets no limit."""
-    if spec.HasField("max_completion_tokens"):
-        return spec.max_completion_tokens * (spec.n or 1)
-    if spec.HasField("max_tokens"):
-        return spec.max_tokens * (spec.n or 1)
-    return None
+    # A limit that is there is at least 1.
+    limit = spec.max_completion_tokens or spec.max_tokens
+    return limit * (spec.n or 1) if limit else None
 
 
-def expected_output(spec: pb.GenerationSpec) -> int:
-    """Output tokens to reserve against the token rate."""
-    limit = output_limit(spec)
-    return _DEFAULT_OUTPUT * (spec.n or 1) if limit is None else limit
+def expected_output(choices: int, limit: int | None) -> int:
+    """Output tokens to reserve against the token rate, with the caller's limit over all choices."""
+    return _DEFAULT_OUTPUT * choices if limit is None else limit
 
 
 def _utf8(text: str) -> int:

@@ -1,7 +1,8 @@
 """What a request must be before anything is spent on it. All functions raise HeadgateError INVALID_REQUEST, or
 UNSUPPORTED_PARAMETER, that names the field."""
 
-from typing import NoReturn
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NoReturn
 
 from headgate.inference.v1 import inference_pb2 as pb
 from headgate_inference.adapters.openai_request import ROLES
@@ -27,23 +28,18 @@ def invalid(message: str, field: str) -> NoReturn:
 def check_spec(spec: pb.GenerationSpec) -> None:
     """Check a generation request."""
     check_model_name(spec.model)
-    if not spec.messages:
+    messages = spec.messages
+    if not messages:
         invalid("'messages' must hold at least one message.", "messages")
-    for place, message in enumerate(spec.messages):
+    for message in messages:
         if message.role not in ROLES:
+            place = next(at for at, each in enumerate(messages) if each.role not in ROLES)
             invalid(f"'messages[{place}].role' is missing or unknown.", f"messages[{place}].role")
-    if spec.HasField("sampling"):
-        _check_sampling(spec.sampling)
-    for name in ("max_tokens", "max_completion_tokens", "n"):
-        if spec.HasField(name) and getattr(spec, name) < 1:
-            invalid(f"'{name}' must be at least 1.", name)
-    if spec.n > _CHOICES:
-        invalid(f"'n' must be at most {_CHOICES}.", "n")
-    for place, tool in enumerate(spec.tools):
-        if not tool.name and not tool.other_json:
-            invalid(f"'tools[{place}].function.name' is missing.", f"tools[{place}].function.name")
-    if spec.HasField("response_format") and not spec.response_format.type:
-        invalid("'response_format.type' is missing.", "response_format.type")
+    # Most requests hold few of the fields, so what is there is asked for, not whether each is.
+    for descriptor, value in spec.ListFields():
+        check = _CHECKS.get(descriptor.name)
+        if check is not None:
+            check(descriptor.name, value)
 
 
 def check_embed(request: pb.EmbedRequest) -> None:
@@ -74,10 +70,42 @@ def check_dimensions(request: pb.EmbedRequest, model_dimensions: int) -> None:
         raise HeadgateError(Reason.INVALID_REQUEST, message, field="dimensions")
 
 
-def _check_sampling(sampling: pb.Sampling) -> None:
+def _check_count(name: str, value: int) -> None:
+    if value < 1:
+        invalid(f"'{name}' must be at least 1.", name)
+
+
+def _check_choices(name: str, value: int) -> None:
+    _check_count(name, value)
+    if value > _CHOICES:
+        invalid(f"'{name}' must be at most {_CHOICES}.", name)
+
+
+def _check_tools(name: str, tools: Iterable[pb.Tool]) -> None:
+    for place, tool in enumerate(tools):
+        if not tool.name and not tool.other_json:
+            invalid(f"'{name}[{place}].function.name' is missing.", f"{name}[{place}].function.name")
+
+
+def _check_format(name: str, wanted: pb.ResponseFormat) -> None:
+    if not wanted.type:
+        invalid(f"'{name}.type' is missing.", f"{name}.type")
+
+
+def _check_sampling(_: str, sampling: pb.Sampling) -> None:
     for descriptor, value in sampling.ListFields():
         bounds = _RANGES.get(descriptor.name)
         # Written so that NaN is outside.
         if bounds is not None and not bounds[0] <= value <= bounds[1]:
             name = descriptor.name
             invalid(f"'{name}' must be between {bounds[0]:g} and {bounds[1]:g}.", name)
+
+
+_CHECKS: Mapping[str, Callable[[str, Any], None]] = {
+    "sampling": _check_sampling,
+    "max_tokens": _check_count,
+    "max_completion_tokens": _check_count,
+    "n": _check_choices,
+    "tools": _check_tools,
+    "response_format": _check_format,
+}
