@@ -19,7 +19,7 @@ class AsgiWire:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.query: bytes = scope["query_string"]
-        self.fields: Mapping[bytes, bytes] = joined(scope["headers"])
+        self.fields: Mapping[bytes, bytes] = joined(list(scope["headers"]))
         client = scope.get("client")
         self.client_address: str = client[0] if client else ""
         self.started = self.gone = False

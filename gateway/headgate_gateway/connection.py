@@ -5,6 +5,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import cast
 from urllib.parse import unquote
 
@@ -116,11 +117,11 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         parser = self._parser
         version, method = parser.get_http_version(), parser.get_method()
-        fault = self._limits.fault_of_head(self._url, self._headers, version)
+        fields = joined(self._headers)
+        fault = self._limits.fault_of_head(self._url, self._headers, fields, version)
         if parser.should_upgrade() and method not in (b"GET", b"HEAD"):
             fault = UPGRADE  # the parser would take the body for the other protocol
-        fields = {} if fault else joined(self._headers)
-        request = Request(self, self._address, method.decode(), _target(self._url), fields)
+        request = Request(self, self._address, method.decode(), _target(self._url), {} if fault else fields)
         request.keep_alive = version != "1.0" and parser.should_keep_alive()
         if fault:
             request.refusal = malformed(fault)
@@ -236,6 +237,7 @@ class Connection(asyncio.Protocol):
             self._break(TOO_SLOW)
 
 
+@lru_cache(64)
 def _target(url: bytes) -> tuple[str, bytes]:
     """Path, decoded, and query of a request target. What it raises is no request to the parser."""
     parsed = httptools.parse_url(url)

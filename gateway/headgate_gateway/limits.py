@@ -1,9 +1,10 @@
 """How much, and how slowly, a client may send."""
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from itertools import chain
 
 # What a client may go on sending after its request was answered, before it is cut off.
 MAX_IGNORED_BYTES = 64 * 1024 * 1024
@@ -37,18 +38,23 @@ class Limits:
         """The words for headers of more than `header_bytes`."""
         return f"The headers are larger than {self.header_bytes} bytes."
 
-    def fault_of_head(self, url: bytes, headers: Sequence[tuple[bytes, bytes]], http_version: str) -> str:
-        """What is wrong with a request's head, empty when nothing is."""
-        size, hosts = len(url), 0
-        for name, value in headers:
-            size += len(name) + len(value) + 4
-            hosts += name == b"host"
+    def fault_of_head(
+        self,
+        url: bytes,
+        headers: Sequence[tuple[bytes, bytes]],
+        fields: Mapping[bytes, bytes],
+        http_version: str,
+    ) -> str:
+        """What is wrong with a request's head, empty when nothing is. `fields` are the `headers`, joined."""
+        size = len(url) + 4 * len(headers) + sum(map(len, chain.from_iterable(headers)))
         if size > self.header_bytes:
             return self.headers_too_large
         if len(headers) > self.header_fields:
             return f"There are more than {self.header_fields} header fields."
         if http_version not in ("1.0", "1.1"):
             return NOT_HTTP
+        repeated = len(fields) < len(headers)
+        hosts = sum(name == b"host" for name, _ in headers) if repeated else b"host" in fields
         if hosts > 1 or (not hosts and http_version == "1.1"):
             return "The request must have exactly one Host header."
         return ""

@@ -48,7 +48,7 @@ class Request:
         self.path, self.query = target
         self.fields = fields
         self.refusal: HeadgateError | None = None
-        self.expects = fields.get(b"expect", b"").lower() == b"100-continue"
+        self.expects = b"expect" in fields and fields[b"expect"].lower() == b"100-continue"
         self.keep_alive = True
         self.started = self.ended = self.gone = False
         self._unread = b""

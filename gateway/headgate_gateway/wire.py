@@ -1,6 +1,6 @@
 """What the gateway needs of an HTTP request, and of the way back to its client."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from headgate_rpc.errors import HeadgateError
@@ -41,10 +41,13 @@ class Wire(Protocol):
         """Send a piece of the body of an opened reply. Raises RuntimeError when none is open."""
 
 
-def joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+def joined(headers: Collection[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     """Header fields by lower-case name. Repeated ones are joined by a comma (RFC 9110 section 5.3), so that two
     credentials are no credential."""
-    fields: dict[bytes, bytes] = {}
+    fields = dict(headers)
+    if len(fields) == len(headers):
+        return fields
+    fields.clear()
     for name, value in headers:
         fields[name] = fields[name] + b", " + value if name in fields else value
     return fields
