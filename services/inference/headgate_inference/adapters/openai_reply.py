@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import msgspec
 
 from headgate.inference.v1 import inference_pb2 as pb
-from headgate_inference.adapters.openai_request import ROLES
+from headgate_inference.adapters.openai_plain_reply import plain_reply
+from headgate_inference.adapters.openai_request import ROLE_OF
 from headgate_inference.extras import Fields, decode, pack
 
 _text = msgspec.json.Decoder(str | None).decode
@@ -20,7 +21,6 @@ _object = msgspec.json.Decoder(Fields | None).decode
 _number = msgspec.json.Decoder(float | None).decode
 _vector = msgspec.json.Decoder(list[float] | str).decode
 
-_ROLE_OF = {name: role for role, name in ROLES.items()}
 _NULL = msgspec.Raw(b"null")
 _NOTHING = (b"null", b'""', b"[]", b"{}")
 
@@ -46,6 +46,14 @@ class Chunk:
 
 def chat_reply(data: bytes) -> pb.GenerateResponse:
     """A `chat.completion`. `id`, `created` and `usage` are set only where the provider gave them."""
+    try:
+        return plain_reply(data)
+    except (ValueError, RecursionError):
+        return any_reply(data)
+
+
+def any_reply(data: bytes) -> pb.GenerateResponse:
+    """`chat_reply` for whatever members the reply has."""
     fields = _reply_fields(data)
     reply = pb.GenerateResponse(id=_pop_text(fields, "id"), created=_created(fields))
     choices = _objects(fields.pop("choices", _NULL))
@@ -135,7 +143,7 @@ def _add_choice(reply: pb.GenerateResponse, place: int, fields: Fields) -> None:
 
 
 def _fill_message(message: pb.Message, fields: Fields) -> None:
-    message.role = _ROLE_OF.get(_pop_text(fields, "role"), pb.ROLE_ASSISTANT)
+    message.role = ROLE_OF.get(_pop_text(fields, "role"), pb.ROLE_ASSISTANT)
     content = fields.pop("content", None)
     if content is not None:
         _fill_content(message, content)
@@ -200,7 +208,7 @@ def _fill_delta(choice: pb.ChoiceDelta, fields: Fields) -> bool:
         choice.text = text
         has_content = bool(text)
     if (raw := fields.pop("role", None)) is not None and (role := _text(raw)) is not None:
-        choice.role = _ROLE_OF.get(role, pb.ROLE_ASSISTANT)
+        choice.role = ROLE_OF.get(role, pb.ROLE_ASSISTANT)
     if (raw := fields.pop("tool_calls", None)) is not None:
         for place, call in enumerate(_objects(raw) or ()):
             _fill_call(choice.tool_calls.add(), place, call)

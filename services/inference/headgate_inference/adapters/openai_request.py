@@ -17,6 +17,7 @@ ROLES: "Mapping[pb.Role.ValueType, str]" = {
     pb.ROLE_DEVELOPER: "developer",
     pb.ROLE_FUNCTION: "function",
 }
+ROLE_OF: "Mapping[str, pb.Role.ValueType]" = {name: role for role, name in ROLES.items()}
 _SPEC = frozenset(
     {
         "model",
