@@ -248,6 +248,18 @@ async def test_a_lost_call_is_sent_again_once_and_nothing_else_is(
     assert server.call_ids == ["0190b3b2-0000-7000-8000-000000000001"] * seen
 
 
+async def test_a_stream_that_is_refused_does_not_begin(stack: AsyncExitStack) -> None:
+    async def refuse_in_two_packets(context: Any) -> None:
+        await context.send_initial_metadata(())
+        await asyncio.sleep(0.05)
+        await says(Reason.PROVIDER_UNAVAILABLE)(context)
+
+    client = InferenceClient(channel(stack, await Scripted(refuse_in_two_packets).start(stack)))
+    with pytest.raises(HeadgateError) as refused:
+        await client.stream_generate(STREAM)
+    assert refused.value.reason is Reason.PROVIDER_UNAVAILABLE
+
+
 async def test_a_stream_is_not_sent_again_once_a_message_has_come(stack: AsyncExitStack) -> None:
     made, address = await replica(stack)
     client = InferenceClient(channel(stack, address, replace(CHANNEL_OPTIONS, resend=True)))

@@ -103,6 +103,7 @@ class GrpcStream:
         self._resends = resends
         self._begin()
         self.metadata: Mapping[str, str] = {}
+        self._early: Message | None = None
 
     def _begin(self) -> None:
         self._call = self._send()
@@ -113,21 +114,12 @@ class GrpcStream:
         while True:
             try:
                 self.metadata = _text(await self._call.initial_metadata())
-                if self._call.done():  # a call that failed at once has metadata too
-                    await self._raise_fault()
+                if not self.metadata:
+                    # Those of a call that failed are empty, and come before it is known that it did.
+                    self._early = await anext(self._replies, None)
                 return
             except grpc.aio.AioRpcError as fault:
                 self._send_again(fault)
-
-    async def _raise_fault(self) -> None:
-        code = await self._call.code()
-        if code is not grpc.StatusCode.OK:
-            raise grpc.aio.AioRpcError(
-                code,
-                await self._call.initial_metadata(),
-                await self._call.trailing_metadata(),
-                await self._call.details(),
-            )
 
     def _send_again(self, fault: grpc.aio.AioRpcError) -> None:
         """Raises what the fault means when the call must not be sent again."""
@@ -140,6 +132,10 @@ class GrpcStream:
         return self
 
     async def __anext__(self) -> Message:
+        if self._early is not None:
+            early, self._early = self._early, None
+            self._resends = 0
+            return early
         while True:
             try:
                 message = await anext(self._replies)
