@@ -11,6 +11,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from headgate.inference.v1.inference_pb2 import GenerateRequest, GenerationSpec, Message, Role
 from headgate.inference.v1.inference_pb2_grpc import InferenceServiceStub
+from headgate_credentials import generate
 from headgate_testing.otlp import Collector
 from headgate_testing.provider import ScriptedProvider
 from headgate_testing.suite import AnySuite
@@ -92,6 +93,18 @@ async def test_a_failed_request_says_so_in_its_spans(suite: AnySuite, collector:
     edge, rpc = sorted(await spans_of(collector, trace_id, 2), key=lambda s: s.start_time_unix_nano)
     assert attributes(rpc)["error.type"] == "MODEL_NOT_FOUND"
     assert attributes(edge)["http.response.status_code"] == 404
+
+
+async def test_asking_auth_who_calls_is_part_of_the_trace(suite: AnySuite, collector: Collector) -> None:
+    stranger = generate().text.reveal()
+    trace_id, caller = uuid.uuid4().hex, "00f067aa0ba902b7"
+    metadata = (("authorization", f"Bearer {stranger}"), ("traceparent", f"00-{trace_id}-{caller}-01"))
+    async with grpc.aio.insecure_channel(suite.grpc) as channel:
+        with pytest.raises(grpc.aio.AioRpcError, match="UNAUTHENTICATED"):
+            await InferenceServiceStub(channel).Generate(GenerateRequest(), metadata=metadata)
+    rpc, asked = sorted(await spans_of(collector, trace_id, 2), key=lambda s: s.start_time_unix_nano)
+    assert attributes(rpc)["rpc.method"] == "Generate" and rpc.parent_span_id.hex() == caller
+    assert attributes(asked)["rpc.method"] == "Authenticate" and asked.parent_span_id == rpc.span_id
 
 
 async def test_one_log_line_a_request_and_one_an_attempt(suite: AnySuite) -> None:

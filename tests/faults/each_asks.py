@@ -12,7 +12,7 @@ def flight_of_its_own(self: Callers, *question: Any) -> "asyncio.Task[Any]":
     return asyncio.create_task(self._question(*question))
 
 
-Callers._flight = flight_of_its_own  # type: ignore[method-assign]
+Callers._flight = flight_of_its_own  # type: ignore[method-assign, assignment]
 
 if __name__ == "__main__":
     sys.argv = ["headgate", *sys.argv[1:]]

@@ -6,6 +6,7 @@ from headgate_admission.admission import MAX_SILENCE_S
 from headgate_admission.callers import CallerLimits
 from headgate_credentials import generate
 from headgate_rpc.errors import HeadgateError, Reason
+from headgate_telemetry.trace import format_traceparent, new_trace
 from headgate_testing.admission import AdmissionRig
 
 
@@ -23,6 +24,28 @@ async def test_five_hundred_first_calls_ask_once() -> None:
     await rig.admission.admit(rig.call("Generate", credential))
     assert rig.auth.asked[credential] == 1
     assert rig.admission.waits == 500
+
+
+async def test_the_question_is_part_of_the_trace_of_the_call_that_asks() -> None:
+    rig = AdmissionRig()
+    credential, trace = rig.add("inference"), new_trace()
+    await rig.admission.admit(rig.call("Generate", credential, trace=trace))
+    (asked,) = rig.auth.options
+    assert asked.metadata == {"traceparent": format_traceparent(trace)}
+    assert asked.timeout == CallerLimits().wait_s
+
+
+async def test_a_renewal_is_nobodys_and_begins_a_trace_of_its_own() -> None:
+    rig = AdmissionRig()
+    await rig.start()
+    credential = rig.add("inference")
+    await rig.admission.admit(rig.call("Generate", credential))
+    rig.clock.advance(CallerLimits().renew_s)
+    rig.auth.reached.clear()
+    await rig.admission.admit(rig.call("Generate", credential))
+    await rig.auth.reached.wait()
+    assert rig.auth.options[-1].metadata == {}
+    await rig.admission.stop()
 
 
 async def test_the_first_asker_going_away_does_not_harm_the_others() -> None:

@@ -30,6 +30,8 @@ from headgate_rpc.errors import HeadgateError
 from headgate_rpc.snapshot import SnapshotFile
 from headgate_rpc.watch_thread import ThreadChannel, WatchThread
 from headgate_rpc.watcher import Update, Watcher
+from headgate_telemetry.record import TraceContext
+from headgate_telemetry.trace import format_traceparent
 
 # A valid credential is enough, and the handler charges the request: only it knows the class.
 ANY = "any"
@@ -78,9 +80,10 @@ class Admission:
         """
         wait_s = self._caller_limits.wait_s
 
-        async def ask(credential: str) -> auth_pb2.AuthenticateResponse:
+        async def ask(credential: str, trace: TraceContext | None) -> auth_pb2.AuthenticateResponse:
             request = auth_pb2.AuthenticateRequest(credential=credential)
-            return (await auth.authenticate(request, Options(timeout=wait_s))).message
+            metadata = {} if trace is None else {"traceparent": format_traceparent(trace)}
+            return (await auth.authenticate(request, Options(metadata, timeout=wait_s))).message
 
         self._callers = Callers(ask, self._clock, self._caller_limits)
         self._requests = RequestLimits(self._policies, leases, self._clock)
@@ -171,7 +174,7 @@ class Admission:
             self._catch_up()
         principal = self._callers.known(credential)
         if principal is None:
-            principal = await self._callers.find(credential)
+            principal = await self._callers.find(credential, call.trace)
             if self._news:  # may be about this very answer
                 return await self._principal(call)
         elif self._credentials_watch.age_seconds() > self._max_silence_s:

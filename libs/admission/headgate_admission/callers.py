@@ -13,8 +13,10 @@ from headgate_admission.principal import Principal, from_message
 from headgate_clock import Clock
 from headgate_credentials import cache_key, parse
 from headgate_rpc.errors import HeadgateError, Reason
+from headgate_telemetry.record import TraceContext
 
-Ask = Callable[[str], Awaitable[AuthenticateResponse]]
+Ask = Callable[[str, TraceContext | None], Awaitable[AuthenticateResponse]]
+"""Asks auth about a credential, in the trace of the call that waits for the answer, if one does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +81,19 @@ class Callers:
         self._entries.move_to_end(key)
         if self._clock.monotonic() >= entry.renew_at:
             entry.renew_at = self._clock.monotonic() + self._limits.renew_s
-            self._flight(key, credential)
+            self._flight(key, credential, None)
         return entry.principal
 
-    async def find(self, credential: str) -> Principal:
-        """The principal, asked of auth if need be; concurrent calls share one question.
+    async def find(self, credential: str, trace: TraceContext) -> Principal:
+        """The principal, asked of auth if need be; concurrent calls share one question, in the trace of the first.
 
         Raises INVALID_CREDENTIALS, TOKEN_EXPIRED, or SERVICE_UNAVAILABLE when auth does not answer in time.
         """
         key = cache_key(credential)
         while True:
-            outcome = self._entries.get(key) or self._refused(key) or await self._answer(key, credential)
+            outcome = (
+                self._entries.get(key) or self._refused(key) or await self._answer(key, credential, trace)
+            )
             if isinstance(outcome, _Refusal):
                 raise outcome.error()
             if isinstance(outcome, _Away):
@@ -127,24 +131,24 @@ class Callers:
             return None
         return refusal
 
-    async def _answer(self, key: bytes, credential: str) -> _Outcome:
+    async def _answer(self, key: bytes, credential: str, trace: TraceContext) -> _Outcome:
         if parse(credential) is None:
             raise invalid_key()
         self.waits += 1
         # The question outlives whoever asked it first: others wait for it too.
-        return await asyncio.shield(self._flight(key, credential))
+        return await asyncio.shield(self._flight(key, credential, trace))
 
-    def _flight(self, key: bytes, credential: str) -> "asyncio.Task[_Outcome]":
+    def _flight(self, key: bytes, credential: str, trace: TraceContext | None) -> "asyncio.Task[_Outcome]":
         flight = self._flights.get(key)
         if flight is None:
-            flight = self._flights[key] = asyncio.create_task(self._question(key, credential))
+            flight = self._flights[key] = asyncio.create_task(self._question(key, credential, trace))
             flight.add_done_callback(lambda _: self._flights.pop(key, None))
         return flight
 
-    async def _question(self, key: bytes, credential: str) -> _Outcome:
+    async def _question(self, key: bytes, credential: str, trace: TraceContext | None) -> _Outcome:
         try:
             async with asyncio.timeout(self._limits.wait_s):
-                return self._remember(key, await self._fresh_answer(credential))
+                return self._remember(key, await self._fresh_answer(credential, trace))
         except HeadgateError as error:
             if error.condition.http != 401:
                 return _Away()
@@ -152,11 +156,11 @@ class Callers:
         except TimeoutError:
             return _Away()
 
-    async def _fresh_answer(self, credential: str) -> Principal:
+    async def _fresh_answer(self, credential: str, trace: TraceContext | None) -> Principal:
         """Asks until the answer is newer than every invalidation seen."""
         while True:
             changes = self._changes
-            answer = await self._ask(credential)
+            answer = await self._ask(credential, trace)
             if not self._is_outdated(answer.position, changes):
                 return from_message(answer.principal)
 

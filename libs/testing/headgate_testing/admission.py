@@ -21,6 +21,7 @@ from headgate_rpc.channel import Options, Reply
 from headgate_rpc.errors import HeadgateError, Reason
 from headgate_rpc.watch import WatchSource
 from headgate_telemetry.record import CallRecord, TraceContext
+from headgate_telemetry.trace import new_trace
 from headgate_testing.clock import FakeClock
 
 METHODS = {
@@ -100,6 +101,7 @@ class FakeAuth:
         self.principals: dict[str, auth_pb2.Principal] = {}
         self.source: WatchSource[auth_pb2.Principal] = WatchSource()
         self.asked: Counter[str] = Counter()
+        self.options: list[Options] = []
         self.reached = asyncio.Event()
         self.gate = asyncio.Event()
         self.gate.set()
@@ -110,6 +112,7 @@ class FakeAuth:
     ) -> Reply[auth_pb2.AuthenticateResponse]:
         """AuthClient.authenticate."""
         self.asked[request.credential] += 1
+        self.options.append(options)
         position = self.source.position
         principal = self.principals.get(request.credential)
         self.reached.set()
@@ -196,13 +199,12 @@ class AdmissionRig:
         metadata: Mapping[str, str] | str = "",
         address: str = "192.0.2.1",
         inside: bool = False,
+        trace: TraceContext | None = None,
     ) -> CallContext:
         """A call that has just arrived; metadata given as text is a bearer credential."""
         if isinstance(metadata, str):
             metadata = {"authorization": f"Bearer {metadata}"} if metadata else {}
-        record = CallRecord(
-            "s", method, "e", "req_1", TraceContext("0" * 32, "0" * 16), 0, client_address=address
-        )
+        record = CallRecord("s", method, "e", "req_1", trace or new_trace(), 0, client_address=address)
         return CallContext(METHODS[method], metadata, Peer(address, inside), None, record)
 
     async def refusal(self, call: CallContext) -> HeadgateError:
