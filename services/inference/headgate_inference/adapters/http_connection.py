@@ -58,18 +58,18 @@ class HttpConnection(asyncio.Protocol):
         """Send and return when the answer's head is there. Raises TransportError, Late when the answer is `due` on
         the loop's clock and not complete. Closes the connection when it is cancelled."""
         self.heard = False
-        if not self.usable:
+        if self._over or self._transport.is_closing():
             raise Disconnected("the connection was closed before the request")
         reply = self._reply = HttpReply(self, due)
         if due is not None:
             self._watch(due)
-        self._headers = {}
         self._pieces = reply.pieces
         self._overhead = 0
         self._complete = False
         self._transport.write(request)
         try:
-            await reply.opened()
+            while not reply.status:
+                await reply.more()
         except asyncio.CancelledError:
             reply.close()
             raise
@@ -187,7 +187,8 @@ class HttpConnection(asyncio.Protocol):
         self._reply = None
         reply.end(None)
         # A server that answers before it has read everything may never read the rest.
-        if self._keep_alive and self.usable and not self._transport.get_write_buffer_size():
+        transport = self._transport
+        if self._keep_alive and not transport.is_closing() and not transport.get_write_buffer_size():
             self.resume()
             self._owner.free(self)
         else:

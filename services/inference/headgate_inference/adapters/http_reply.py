@@ -55,13 +55,11 @@ class HttpReply:
             if self.pieces or (self._decoder is not None and self._decoder.held):
                 if data := self._take():
                     return data
-            elif self._fault is not None:
-                raise self._fault
-            elif self._sender is None:
+            elif self._sender is None and self._fault is None:
                 self._finish()
                 return b""
             else:
-                await self._more()
+                await self.more()
 
     def close(self) -> None:
         """Drop the connection at once, unless the answer is complete."""
@@ -78,12 +76,12 @@ class HttpReply:
 
     # For the connection
 
-    async def opened(self) -> None:
-        """Return when the head is there. Raises TransportError."""
-        while not self.status:
-            if self._fault is not None:
-                raise self._fault
-            await self._more()
+    def more(self) -> asyncio.Future[None]:
+        """Done when something has been added, or the answer has ended. Raises TransportError when it has broken."""
+        if self._fault is not None:
+            raise self._fault
+        waiter = self._waiter = asyncio.get_running_loop().create_future()
+        return waiter
 
     def open(self, status: int, headers: dict[bytes, bytes]) -> None:
         """The head has come."""
@@ -112,13 +110,6 @@ class HttpReply:
         if self._drain is not None:
             self._drain.cancel()
         self.wake()
-
-    async def _more(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
 
     def _take(self) -> bytes:
         pieces = self.pieces

@@ -66,7 +66,7 @@ def _key(name: str) -> str:
 
 
 def _line(name: str, value: str) -> bytes:
-    if not _VALUE(value):
+    if not value.isprintable() and not _VALUE(value):
         raise ValueError(f"the value of the header {name!r} has control characters")
     return f"{name}: {value}\r\n".encode()
 
