@@ -32,12 +32,13 @@ class AsgiWire:
             raise ClientGone
         return message.get("body", b""), message.get("more_body", False)
 
-    async def reply(self, status: int, fields: Mapping[str, str], body: bytes) -> None:
+    async def reply(self, status: int, fields: dict[str, str], body: bytes) -> None:
         """See Wire."""
-        await self.open(status, {**fields, "content-length": str(len(body))})
+        fields["content-length"] = str(len(body))
+        await self.open(status, fields)
         await self.piece(body, more=False)
 
-    async def open(self, status: int, fields: Mapping[str, str]) -> None:
+    async def open(self, status: int, fields: dict[str, str]) -> None:
         """See Wire."""
         headers = [(name.encode(), value.encode("ascii", "replace")) for name, value in fields.items()]
         await self._send({"type": "http.response.start", "status": status, "headers": headers})

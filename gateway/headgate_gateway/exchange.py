@@ -97,7 +97,10 @@ class Exchange:
             record.client_address,
             f"{record.method} {record.route}",
         )
-        metadata = {key: self.header(name) for name, key in _FORWARDED if name in fields}
+        metadata = {}
+        for name, key in _FORWARDED:
+            if name in fields:
+                metadata[key] = self.header(name)
         return Options(metadata, timeout, origin)
 
     # From the client.
@@ -141,12 +144,12 @@ class Exchange:
 
     # To the client.
 
-    async def answer(
+    def answer(
         self, body: bytes, metadata: Mapping[str, str], status: int = 200, content_type: str = JSON
-    ) -> None:
+    ) -> Awaitable[None]:
         """Send the whole reply. `metadata` is the service's; its `x-…` entries become headers."""
         self.record.http_status = status
-        await self.wire.reply(status, self._fields(metadata, content_type), body)
+        return self.wire.reply(status, self._fields(metadata, content_type), body)
 
     async def open_events(self, metadata: Mapping[str, str]) -> Callable[[bytes, bool], Awaitable[None]]:
         """Send the headers of a stream of server-sent events. Returns what sends a piece of its body; the second
@@ -183,8 +186,11 @@ class Exchange:
         if self.body_unread and b"expect" in self.wire.fields:
             # The client was not told to go on, so what it sends next need not be the body that was announced.
             fields["connection"] = "close"
-        for name in _shown(tuple(metadata)):
-            fields[name] = metadata[name]
+        shown = _shown(tuple(metadata))
+        if len(shown) == len(metadata):
+            fields.update(metadata)
+        else:
+            fields.update((name, metadata[name]) for name in shown)
         return fields
 
     # The end.

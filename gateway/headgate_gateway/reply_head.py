@@ -12,12 +12,13 @@ _CONTROLS = bytes({*range(32), 127} - {9})
 
 
 def head_of(status: int, fields: Mapping[str, str]) -> bytes:
-    """Status line and fields, without the empty line; what is not ASCII becomes a question mark. Raises RuntimeError
-    for a field that would be more than one."""
-    head = (_template(status, tuple(fields)) % tuple(fields.values())).encode("ascii", "replace")
-    if len(head.translate(None, _CONTROLS)) != len(head) - 2 * (1 + len(fields)):
+    """Status line, fields and the empty line; what is not ASCII becomes a question mark. Raises RuntimeError for a
+    field that would be more than one."""
+    values = tuple(fields.values())
+    text = "".join(values).encode("ascii", "replace")
+    if len(text.translate(None, _CONTROLS)) != len(text):
         raise RuntimeError("a header has a control character")
-    return head
+    return (_template(status, tuple(fields)) % values).encode("ascii", "replace")
 
 
 @lru_cache(256)
@@ -27,4 +28,4 @@ def _template(status: int, names: tuple[str, ...]) -> str:
         if not name or _NO_NAME.search(name):
             raise RuntimeError(f"{name!r} is not the name of a header")
     fields = "".join(f"{name.replace('%', '%%')}: %s\r\n" for name in names)
-    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{fields}"
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{fields}\r\n"

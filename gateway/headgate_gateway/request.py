@@ -96,21 +96,23 @@ class Request:
         piece, self._unread = self._unread, b""
         return piece, self._more
 
-    async def reply(self, status: int, fields: Mapping[str, str], body: bytes) -> None:
+    async def reply(self, status: int, fields: dict[str, str], body: bytes) -> None:
         """See Wire."""
         if self._flow.writable is not None:
             await self._room()
         if not self.gone:
-            head = self._head(status, {**fields, "content-length": str(len(body))})
+            fields["content-length"] = str(len(body))
+            head = self._head(status, fields)
             self._flow.transport.write(head if self.method == "HEAD" else head + body)
             self._end()
 
-    async def open(self, status: int, fields: Mapping[str, str]) -> None:
+    async def open(self, status: int, fields: dict[str, str]) -> None:
         """See Wire."""
         if self._flow.writable is not None:
             await self._room()
         if not self.gone:
-            self._flow.transport.write(self._head(status, {**fields, "transfer-encoding": "chunked"}))
+            fields["transfer-encoding"] = "chunked"
+            self._flow.transport.write(self._head(status, fields))
 
     async def piece(self, data: bytes, more: bool) -> None:
         """See Wire."""
@@ -139,7 +141,7 @@ class Request:
         head = head_of(status, fields)
         self.started = True
         self.expects = False
-        return head + b"\r\n"
+        return head
 
     def _end(self) -> None:
         self.ended = True

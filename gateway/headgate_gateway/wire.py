@@ -30,11 +30,12 @@ class Wire(Protocol):
     async def read(self) -> tuple[bytes, bool]:
         """The next piece of the body, and whether more will come. Raises ClientGone."""
 
-    async def reply(self, status: int, fields: Mapping[str, str], body: bytes) -> None:
-        """Send a whole reply; its length is added to the fields. Nothing happens once the client has gone.
-        Raises RuntimeError for a field that would be more than one, or when a reply has been started."""
+    async def reply(self, status: int, fields: dict[str, str], body: bytes) -> None:
+        """Send a whole reply; its length is added to `fields`, which are the wire's from now on. Nothing happens once
+        the client has gone. Raises RuntimeError for a field that would be more than one, or when a reply has been
+        started."""
 
-    async def open(self, status: int, fields: Mapping[str, str]) -> None:
+    async def open(self, status: int, fields: dict[str, str]) -> None:
         """Send the head of a reply whose body follows in pieces. Raises as `reply`."""
 
     async def piece(self, data: bytes, more: bool) -> None:
