@@ -1,6 +1,7 @@
 """Client of headgate.inference.v1.InferenceService; effects and errors stand in its proto."""
 
-from typing import cast
+from collections.abc import Coroutine
+from typing import Any, TypeVar, cast
 
 from headgate.inference.v1 import inference_pb2
 from headgate.inference.v1.inference_pb2 import (
@@ -16,6 +17,9 @@ from headgate.inference.v1.inference_pb2 import (
 from headgate_rpc.call import methods_of
 from headgate_rpc.channel import NO_OPTIONS, Channel, Options, Reply, StreamReply
 
+T = TypeVar("T")
+Answer = Coroutine[Any, Any, T]
+
 METHODS = methods_of(inference_pb2.DESCRIPTOR.services_by_name["InferenceService"])
 
 
@@ -25,28 +29,28 @@ class InferenceClient:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
 
-    async def generate(
+    def generate(
         self, request: GenerateRequest, options: Options = NO_OPTIONS
-    ) -> Reply[GenerateResponse]:
+    ) -> Answer[Reply[GenerateResponse]]:
         """InferenceService.Generate."""
-        reply = await self._channel.unary(METHODS["Generate"], request, options)
-        return cast("Reply[GenerateResponse]", reply)
+        reply = self._channel.unary(METHODS["Generate"], request, options)
+        return cast("Answer[Reply[GenerateResponse]]", reply)
 
-    async def stream_generate(
+    def stream_generate(
         self, request: StreamGenerateRequest, options: Options = NO_OPTIONS
-    ) -> StreamReply[StreamGenerateResponse]:
+    ) -> Answer[StreamReply[StreamGenerateResponse]]:
         """InferenceService.StreamGenerate."""
-        reply = await self._channel.stream(METHODS["StreamGenerate"], request, options)
-        return cast("StreamReply[StreamGenerateResponse]", reply)
+        reply = self._channel.stream(METHODS["StreamGenerate"], request, options)
+        return cast("Answer[StreamReply[StreamGenerateResponse]]", reply)
 
-    async def embed(self, request: EmbedRequest, options: Options = NO_OPTIONS) -> Reply[EmbedResponse]:
+    def embed(self, request: EmbedRequest, options: Options = NO_OPTIONS) -> Answer[Reply[EmbedResponse]]:
         """InferenceService.Embed."""
-        reply = await self._channel.unary(METHODS["Embed"], request, options)
-        return cast("Reply[EmbedResponse]", reply)
+        reply = self._channel.unary(METHODS["Embed"], request, options)
+        return cast("Answer[Reply[EmbedResponse]]", reply)
 
-    async def check_caller(
+    def check_caller(
         self, request: CheckCallerRequest, options: Options = NO_OPTIONS
-    ) -> Reply[CheckCallerResponse]:
+    ) -> Answer[Reply[CheckCallerResponse]]:
         """InferenceService.CheckCaller."""
-        reply = await self._channel.unary(METHODS["CheckCaller"], request, options)
-        return cast("Reply[CheckCallerResponse]", reply)
+        reply = self._channel.unary(METHODS["CheckCaller"], request, options)
+        return cast("Answer[Reply[CheckCallerResponse]]", reply)

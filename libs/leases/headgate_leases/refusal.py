@@ -1,12 +1,13 @@
 """What a holder tells its callers about a bucket."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+
+from msgspec import Struct
 
 
-class BucketState(NamedTuple):
+class BucketState(Struct, frozen=True):
     """The figures of the limit headers: units the bucket can hold, units left to this process as far as it
-    knows, and when the bucket is full again (Unix milliseconds). A tuple, since every call makes two."""
+    knows, and when the bucket is full again (Unix milliseconds). Every call makes two."""
 
     limit: int
     remaining: int

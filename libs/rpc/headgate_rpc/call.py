@@ -132,6 +132,7 @@ class CallContext:
 
     def run_done_callbacks(self) -> None:
         """For the host: the call has ended."""
-        for callback in self._callbacks:
-            callback()
-        self._callbacks.clear()
+        if self._callbacks:
+            callbacks, self._callbacks = self._callbacks, []
+            for callback in callbacks:
+                callback()

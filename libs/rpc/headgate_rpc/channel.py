@@ -2,9 +2,10 @@
 
 from collections.abc import AsyncIterator, Mapping
 from types import MappingProxyType
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from google.protobuf.message import Message
+from msgspec import Struct
 
 from headgate_rpc.call import Method
 from headgate_rpc.origin import Origin
@@ -15,7 +16,7 @@ M_co = TypeVar("M_co", bound=Message, covariant=True)
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
-class Options(NamedTuple):
+class Options(Struct, frozen=True):
     """What goes with a request: metadata (lower-case keys), the time it may take, in seconds, and, from the edge of
     the suite, where the call began."""
 
@@ -31,7 +32,7 @@ class Options(NamedTuple):
 NO_OPTIONS = Options()
 
 
-class Reply(NamedTuple, Generic[M_co]):
+class Reply(Struct, Generic[M_co], frozen=True):
     """One reply with its initial and trailing metadata, merged."""
 
     message: M_co

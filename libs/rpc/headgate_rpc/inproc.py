@@ -31,7 +31,8 @@ class InprocChannel:
         endpoint = self._host.endpoint(method.full_name)
         call = self._open(endpoint, options)
         message = await endpoint.unary(call, request)
-        return Reply(message, call.initial_metadata | call.trailing_metadata)
+        call.initial_metadata.update(call.trailing_metadata)  # the call is over
+        return Reply(message, call.initial_metadata)
 
     async def stream(self, method: Method, request: Message, options: Options = NO_OPTIONS) -> "InprocStream":
         """See Channel."""
@@ -46,10 +47,9 @@ class InprocChannel:
         return stream
 
     def _open(self, endpoint: Endpoint, options: Options) -> CallContext:
-        metadata, timeout, origin = options
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if options.timeout is None else time.monotonic() + options.timeout
         if self._peer.inside:
-            return endpoint.open(metadata, self._peer, deadline, origin)
+            return endpoint.open(options.metadata, self._peer, deadline, options.origin)
         return endpoint.open(options.wire_metadata(), self._peer, deadline)
 
     async def close(self) -> None:

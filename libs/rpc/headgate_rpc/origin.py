@@ -2,7 +2,8 @@
 a wire as metadata."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from headgate_clock import Clock, uuid7
 from headgate_rpc.call import Peer, request_id_or_new
@@ -10,7 +11,7 @@ from headgate_telemetry.record import TraceContext
 from headgate_telemetry.trace import format_traceparent, parse_traceparent
 
 
-class Origin(NamedTuple):
+class Origin(Struct, frozen=True):
     """`trace` is the sender's own span, None where a trace begins; `endpoint` is what the caller asked for, such as
     `POST /v1/chat/completions`."""
 
