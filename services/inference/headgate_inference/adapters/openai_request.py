@@ -50,7 +50,8 @@ _EMBED = frozenset({"model", "input", "dimensions", "encoding_format"})
 
 def chat_body(spec: pb.GenerationSpec, upstream_id: str, *, stream: bool) -> bytes:
     """The body of a chat completion request. Raises HeadgateError INVALID_REQUEST for free JSON that is none."""
-    body: Json = {"model": upstream_id, "messages": [_message(*each) for each in enumerate(spec.messages)]}
+    messages = [_message(place, each) for place, each in enumerate(spec.messages)]
+    body: Json = {"model": upstream_id, "messages": messages}
     if spec.HasField("sampling"):
         _add_sampling(body, spec.sampling)
     for name in ("max_tokens", "max_completion_tokens", "n"):
@@ -65,7 +66,8 @@ def chat_body(spec: pb.GenerationSpec, upstream_id: str, *, stream: bool) -> byt
     if stream:
         body["stream"] = True
         body["stream_options"] = {"include_usage": True}
-    body.update(spread(spec.extra_json, _SPEC, "extra_json"))
+    if spec.extra_json:
+        body.update(spread(spec.extra_json, _SPEC, "extra_json"))
     return encode(body)
 
 
@@ -88,23 +90,22 @@ def _add_sampling(body: Json, sampling: pb.Sampling) -> None:
 
 
 def _message(place: int, message: pb.Message) -> Json:
-    path = f"messages[{place}]"
     content: object = None
     if message.HasField("text"):
         content = message.text
     elif message.parts:
-        content = [_part(part, f"{path}.content[{i}]") for i, part in enumerate(message.parts)]
+        content = [_part(part, f"messages[{place}].content[{i}]") for i, part in enumerate(message.parts)]
     body: Json = {"role": ROLES[message.role], "content": content}
     if message.name:
         body["name"] = message.name
     if message.tool_calls:
         body["tool_calls"] = [
-            _call(call, f"{path}.tool_calls[{i}]") for i, call in enumerate(message.tool_calls)
+            _call(call, f"messages[{place}].tool_calls[{i}]") for i, call in enumerate(message.tool_calls)
         ]
     if message.tool_call_id:
         body["tool_call_id"] = message.tool_call_id
     if message.extra_json:
-        body.update(spread(message.extra_json, _MESSAGE, f"{path}.extra_json"))
+        body.update(spread(message.extra_json, _MESSAGE, f"messages[{place}].extra_json"))
     return body
 
 
