@@ -25,8 +25,8 @@ from headgate_clients.metering import MeteringClient
 from headgate_rpc.grpc_channel import GrpcChannel
 from headgate_rpc.host import Host
 from headgate_rpc.server import RpcServer, ServerOptions
+from headgate_rpc.thread_channel import ThreadChannel
 from headgate_rpc.watch import WatchSource
-from headgate_rpc.watch_thread import ThreadChannel
 from headgate_settings import Secret
 from headgate_testing.admission import POLICIES, AdmissionRig
 
@@ -93,7 +93,7 @@ async def follow(pipe: Connection, *, threaded: bool) -> list[float]:
         cast(AuthClient, _Asked(rig, AuthClient(channel))),
         cast(MeteringClient, rig.metering),
         rig.leases,
-        credentials=ThreadChannel(lambda: GrpcChannel(address, SECRET)) if threaded else None,
+        credentials=ThreadChannel(address, SECRET) if threaded else None,
     )
     forget = admission._callers.forget
 

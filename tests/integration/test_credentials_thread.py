@@ -18,7 +18,7 @@ from headgate_rpc.errors import HeadgateError
 from headgate_rpc.grpc_channel import GrpcChannel
 from headgate_rpc.host import Host
 from headgate_rpc.server import RpcServer, ServerOptions
-from headgate_rpc.watch_thread import ThreadChannel
+from headgate_rpc.thread_channel import ThreadChannel
 from headgate_settings import Secret
 from headgate_testing.admission import POLICIES, AdmissionRig, FakeAuth
 
@@ -109,7 +109,7 @@ async def test_a_revoked_key_is_refused_before_the_loop_has_run_anything_else(au
         AuthClient(channel),
         cast(MeteringClient, rig.metering),
         rig.leases,
-        credentials=ThreadChannel(lambda: GrpcChannel(auth.address.result(), SECRET)),
+        credentials=ThreadChannel(auth.address.result(), SECRET),
     )
     await admission.start()
     cuts: list[str] = []

@@ -28,7 +28,8 @@ from headgate_rpc.call import INTERNAL_SCOPE, CallContext
 from headgate_rpc.channel import Options, StreamReply
 from headgate_rpc.errors import HeadgateError
 from headgate_rpc.snapshot import SnapshotFile
-from headgate_rpc.watch_thread import ThreadChannel, WatchThread
+from headgate_rpc.thread_channel import ThreadChannel
+from headgate_rpc.watch_thread import WatchThread
 from headgate_rpc.watcher import Update, Watcher
 from headgate_telemetry.record import TraceContext
 from headgate_telemetry.trace import format_traceparent

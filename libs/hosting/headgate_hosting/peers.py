@@ -6,24 +6,20 @@ from headgate_rpc.channel import Channel
 from headgate_rpc.grpc_channel import GrpcChannel
 from headgate_rpc.grpc_options import CHANNEL_OPTIONS, INFERENCE_OPTIONS
 from headgate_rpc.inproc import InprocChannel
-from headgate_rpc.watch_thread import ThreadChannel
+from headgate_rpc.thread_channel import ThreadChannel
 from headgate_settings import Secret
 
 
-def connected_to(service: str, target: str, secret: Secret) -> GrpcChannel:
-    """A channel to a service of another process, with the options that its calls need."""
-    return GrpcChannel(target, secret, INFERENCE_OPTIONS if service == "inference" else CHANNEL_OPTIONS)
-
-
 class Peers:
-    """One channel for each service: a function call to those hosted here, gRPC to the others."""
+    """One channel for each service: a function call to those hosted here, gRPC to the others at their `target`."""
 
     def __init__(
-        self, here: InprocChannel, hosted: Collection[str], connect: Callable[[str], GrpcChannel]
+        self, here: InprocChannel, hosted: Collection[str], target: Callable[[str], str], secret: Secret
     ) -> None:
         self._here = here
         self._hosted = frozenset(hosted)
-        self._connect = connect
+        self._target = target
+        self._secret = secret
         self._away: dict[str, GrpcChannel] = {}
 
     def channel(self, service: str) -> Channel:
@@ -36,7 +32,7 @@ class Peers:
 
     def thread_channel(self, service: str) -> ThreadChannel | None:
         """A connection to a service of another process for a thread's own use; None for one hosted here."""
-        return None if self.are_here(service) else ThreadChannel(lambda: self._connect(service))
+        return None if self.are_here(service) else ThreadChannel(self._target(service), self._secret)
 
     def reachable(self, service: str) -> bool:
         """Whether a call to a service would find somebody now."""
@@ -50,5 +46,6 @@ class Peers:
     def _remote(self, service: str) -> GrpcChannel:
         found = self._away.get(service)
         if found is None:
-            found = self._away[service] = self._connect(service)
+            options = INFERENCE_OPTIONS if service == "inference" else CHANNEL_OPTIONS
+            found = self._away[service] = GrpcChannel(self._target(service), self._secret, options)
         return found

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from headgate_clock import SystemClock
 from headgate_hosting.gate import Gate
 from headgate_hosting.listener import GrpcAddress, Listener, check, grpc_listener
-from headgate_hosting.peers import Peers, connected_to
+from headgate_hosting.peers import Peers
 from headgate_hosting.readiness import Readiness
 from headgate_hosting.service import CONTROL_PLANE, Service, Site
 from headgate_hosting.settings import AddressSettings, ProcessSettings
@@ -75,7 +75,7 @@ class Process:
         here = InprocChannel()
         host = Host(self._gate.admission, telemetry.observer, self._clock)
         here.connect(host)
-        peers = Peers(here, names, lambda name: connected_to(name, self._addresses.target(name), secret))
+        peers = Peers(here, names, self._addresses.target, secret)
         self._running.push_async_callback(peers.close)
         await self._host_all(host, self._site(telemetry, peers))
         self._run(self._plan.config_file.watch())

@@ -9,8 +9,8 @@ from google.protobuf.message import Message
 
 from headgate_rpc.call import Method
 from headgate_rpc.channel import NO_OPTIONS, Options, Reply
-from headgate_rpc.grpc_options import CHANNEL_OPTIONS, ChannelOptions, client_arguments
-from headgate_rpc.status import error_of, is_lost
+from headgate_rpc.grpc_options import CHANNEL_OPTIONS, ChannelOptions, client_arguments, wire_metadata
+from headgate_rpc.status import error_of, is_lost, text_of
 from headgate_settings import Secret
 
 
@@ -41,7 +41,7 @@ class GrpcChannel:
             call = send()
             try:
                 message = await call
-                metadata = _text(await call.initial_metadata()) | _text(await call.trailing_metadata())
+                metadata = text_of(await call.initial_metadata()) | text_of(await call.trailing_metadata())
                 return Reply(message, metadata)
             except grpc.aio.AioRpcError as fault:
                 if not resends or not is_lost(fault):
@@ -72,7 +72,7 @@ class GrpcChannel:
     ) -> Callable[[], Any]:
         """Sends the same call each time it is called, within the same deadline."""
         call = self._callable(method)
-        metadata = self._metadata(options)
+        metadata = wire_metadata(options, self._secret)
         if timeout is None:
             return lambda: call(request, metadata=metadata)
         deadline = time.monotonic() + timeout
@@ -88,11 +88,6 @@ class GrpcChannel:
                 response_deserializer=method.response_class.FromString,
             )
         return found
-
-    def _metadata(self, options: Options) -> tuple[tuple[str, str], ...]:
-        if self._secret:
-            return (*options.wire_metadata().items(), ("x-headgate-suite", self._secret.reveal()))
-        return tuple(options.wire_metadata().items())
 
 
 class GrpcStream:
@@ -113,7 +108,7 @@ class GrpcStream:
         """Wait for initial metadata. Raises what ended the call before that."""
         while True:
             try:
-                self.metadata = _text(await self._call.initial_metadata())
+                self.metadata = text_of(await self._call.initial_metadata())
                 if not self.metadata:
                     # Those of a call that failed are empty, and come before it is known that it did.
                     self._early = await anext(self._replies, None)
@@ -148,7 +143,3 @@ class GrpcStream:
     async def aclose(self) -> None:
         """Cancel the call, wherever it is."""
         self._call.cancel()
-
-
-def _text(metadata: Any) -> dict[str, str]:
-    return {k: v for k, v in metadata or () if isinstance(v, str)}

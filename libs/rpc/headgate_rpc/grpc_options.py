@@ -4,6 +4,7 @@ message may be."""
 import json
 from dataclasses import dataclass
 
+from headgate_rpc.channel import Options
 from headgate_settings import Secret
 
 Arguments = list[tuple[str, int | str]]
@@ -62,6 +63,12 @@ class ServerOptions:
     drain_wait_s: float = 1.0
     reflection: bool = True
     suite_secret: Secret | None = None
+
+
+def wire_metadata(options: Options, suite_secret: Secret | None) -> tuple[tuple[str, str], ...]:
+    """The metadata of a call; with the suite's secret the callee takes the caller for a part of the suite."""
+    metadata = tuple(options.wire_metadata().items())
+    return (*metadata, ("x-headgate-suite", suite_secret.reveal())) if suite_secret else metadata
 
 
 def client_arguments(options: ChannelOptions) -> Arguments:

@@ -1,8 +1,7 @@
 """HeadgateError on the wire: google.rpc.Status with ErrorInfo in `grpc-status-details-bin`, the way gRPC
 clients of any language read it."""
 
-from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import grpc
 from google.protobuf import any_pb2
@@ -48,10 +47,10 @@ def is_lost(fault: grpc.aio.AioRpcError) -> bool:
     return all(key != GRPC_DETAILS_METADATA_KEY for key, _ in fault.trailing_metadata() or ())
 
 
-def error_of(fault: grpc.aio.AioRpcError) -> HeadgateError:
+def error_of(fault: Any) -> HeadgateError:
     """What a failed call of ours means. A status without our details is trouble of the transport: it must
-    never look like an answer (a proxy's NOT_FOUND is not ours)."""
-    metadata = {**_text(fault.initial_metadata()), **_text(fault.trailing_metadata())}
+    never look like an answer (a proxy's NOT_FOUND is not ours). `fault` is the RpcError of either API."""
+    metadata = {**text_of(fault.initial_metadata()), **text_of(fault.trailing_metadata())}
     for key, value in fault.trailing_metadata() or ():
         if key == GRPC_DETAILS_METADATA_KEY:
             error = _parse(value if isinstance(value, bytes) else value.encode("latin-1"))
@@ -91,6 +90,6 @@ def _transport_fault(code: grpc.StatusCode) -> HeadgateError:
     )
 
 
-def _text(metadata: object) -> Mapping[str, str]:
-    items = metadata if metadata is not None else ()
-    return {k: v for k, v in items if isinstance(v, str)}  # type: ignore[attr-defined]
+def text_of(metadata: Any) -> dict[str, str]:
+    """The text among the metadata of a call, which may be None."""
+    return {k: v for k, v in metadata or () if isinstance(v, str)}

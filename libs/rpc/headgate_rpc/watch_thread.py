@@ -14,48 +14,10 @@ from typing import Generic, TypeVar
 
 from google.protobuf.message import Message
 
-from headgate_rpc.call import Method
-from headgate_rpc.channel import NO_OPTIONS, Channel, Options, Reply, StreamReply
-from headgate_rpc.grpc_channel import GrpcChannel
+from headgate_rpc.thread_channel import ThreadChannel
 from headgate_rpc.watcher import Update, Watcher
-from headgate_telemetry.logs import get_logger
-
-log = get_logger()
 
 T = TypeVar("T", bound=Message)
-
-# How long gRPC may take to tell the end of calls that were cancelled.
-LINGER_S = 0.1
-
-
-class ThreadChannel(Channel):
-    """A channel that is opened by its first call, on the loop of that call: for the one watch that is followed in a
-    thread."""
-
-    def __init__(self, open_channel: Callable[[], GrpcChannel]) -> None:
-        self._open = open_channel
-        self._channel: GrpcChannel | None = None
-
-    async def unary(self, method: Method, request: Message, options: Options = NO_OPTIONS) -> Reply[Message]:
-        """See Channel."""
-        return await self._opened().unary(method, request, options)
-
-    async def stream(
-        self, method: Method, request: Message, options: Options = NO_OPTIONS
-    ) -> StreamReply[Message]:
-        """See Channel."""
-        return await self._opened().stream(method, request, options)
-
-    async def close(self) -> None:
-        """Close it, on the loop it was opened on; the next call opens it again."""
-        channel, self._channel = self._channel, None
-        if channel is not None:
-            await channel.close()
-
-    def _opened(self) -> GrpcChannel:
-        if self._channel is None:
-            self._channel = self._open()
-        return self._channel
 
 
 class WatchThread(Generic[T]):
@@ -103,5 +65,3 @@ class WatchThread(Generic[T]):
         with suppress(asyncio.CancelledError):
             await self._task
         await self._channel.close()
-        # gRPC tells a loop of the end of each call; what waits behind one for a closed loop would wait longer.
-        await asyncio.sleep(LINGER_S)
