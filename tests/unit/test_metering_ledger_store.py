@@ -227,6 +227,36 @@ async def test_an_end_reported_by_recovery_is_final(store: LedgerStore) -> None:
     assert await store.records("acct_a", None, 10) == [recovered]
 
 
+def by_another(outcome: Outcome, output: int) -> Settlement:
+    """The settle of the same call by a second process, to which it was sent again."""
+    one = settlement(uid("c1"))
+    return replace(
+        one,
+        call=replace(one.call, producer_id="journal-2"),
+        ending=replace(one.ending, outcome=outcome),
+        quantities=Quantities(10, output),
+    )
+
+
+@pytest.mark.parametrize("lost_first", [True, False])
+@pytest.mark.parametrize(
+    ("lost", "again"),
+    [(0, (Outcome.COMPLETED, 30)), (4, (Outcome.CANCELLED, 2)), (0, (Outcome.EXPIRED, 12))],
+)
+async def test_of_a_call_sent_again_the_second_sending_counts_in_either_order(
+    store: LedgerStore, lost: int, again: tuple[Outcome, int], lost_first: bool
+) -> None:
+    one = settlement(uid("c1"))
+    cut = replace(one, ending=replace(one.ending, outcome=Outcome.EXPIRED), quantities=Quantities(10, lost))
+    second = by_another(*again)
+    for _ in range(2):
+        for each in (cut, second) if lost_first else (second, cut):
+            await store.record(settles(each))
+    [row] = await store.records("acct_a", None, 10)
+    assert (row.ending.outcome, row.quantities.output_tokens) == again
+    assert (await month(store))["gpt-4"].quantities == second.quantities
+
+
 @pytest.mark.parametrize("early", [True, False])
 async def test_adjustments_count_once_before_or_after_their_call(store: LedgerStore, early: bool) -> None:
     change = Adjustment(uid("c1"), "journal-1/8", Quantities(-1, 2), -40)

@@ -13,6 +13,7 @@ from headgate_metering.usage_event import (
     Batch,
     Call,
     OpenCall,
+    Outcome,
     Settlement,
     Usage,
     late_adjustment,
@@ -56,8 +57,8 @@ def call_ids(batch: Batch) -> set[str]:
 
 
 def book(batch: Batch, known: Known) -> Changes:
-    """The changes of a batch. The first settle of a call counts and later ones change nothing, except that the
-    first one after the sweeper's becomes an adjustment."""
+    """The changes of a batch. The first settle of a call counts and later ones change nothing, except that the first
+    one that corrects it (see `_corrects`) becomes an adjustment."""
     changes = Changes()
     for settlement in batch.settlements:
         _settle(settlement, known, changes)
@@ -85,10 +86,21 @@ def _settle(settlement: Settlement, known: Known, changes: Changes) -> None:
         # Corrections that came before their call.
         for early in known.adjustments.get(call_id, ()):
             _count(changes, settlement.call, _difference(early))
-    elif booked.swept and not settlement.swept:
+    elif _corrects(settlement, booked):
         _adjust(late_adjustment(settlement, booked), known, changes)
     if call_id in known.open_calls:
         changes.closed.add(call_id)
+
+
+def _corrects(late: Settlement, booked: Settlement) -> bool:
+    """Whether a later settle of a call is nearer to the truth. The sweeper's is an estimate. And a call that was lost
+    with its process may have been sent again to another one, which knows what became of it."""
+    if late.swept or booked.swept:
+        return not late.swept and booked.swept
+    if booked.ending.outcome != Outcome.EXPIRED or late.call.producer_id == booked.call.producer_id:
+        return False
+    more = late.quantities.output_tokens > booked.quantities.output_tokens
+    return more or late.ending.outcome != Outcome.EXPIRED
 
 
 def _adjust(adjustment: Adjustment, known: Known, changes: Changes) -> None:

@@ -28,7 +28,7 @@ class LedgerStore(Protocol):
 
     async def record(self, batch: Batch) -> None:
         """Book a batch in one transaction, and count a beat of its producer. Booking an event again changes
-        nothing; a settle of a swept call becomes an adjustment. Raises UnusableBatchError."""
+        nothing; a settle that corrects a booked one becomes an adjustment. Raises UnusableBatchError."""
 
     async def producers(self) -> Mapping[str, int]:
         """Beats of each producer that has open calls."""

@@ -116,7 +116,7 @@ class Settlement(Struct, frozen=True, gc=False):
 
 class Adjustment(Struct, frozen=True, gc=False):
     """A correction of a settled call: differences, never a second settle. `source` makes it unique within the
-    call; `ending` is there when the call's true end came after the sweeper had settled it."""
+    call; `ending` is there when the call's true end came after another had been booked."""
 
     call_id: str
     source: str
@@ -167,14 +167,14 @@ def checkpoint(call_id: str, progress: Quantities, producer_id: str, seq: int) -
     return OpenCall(call, "", "", None, 0, progress, seq)
 
 
-def late_adjustment(late: Settlement, swept: Settlement) -> Adjustment:
-    """What turns the sweeper's row into the settle that came after it. One for each call: the source is the
+def late_adjustment(late: Settlement, booked: Settlement) -> Adjustment:
+    """What turns a row into the settle that came after it and corrects it. One for each call: the source is the
     same however often it comes."""
     return Adjustment(
         call_id=late.call.call_id,
         source="settle",
-        quantities=late.quantities - swept.quantities,
-        cost_nano_usd=late.cost_nano_usd - swept.cost_nano_usd,
+        quantities=late.quantities - booked.quantities,
+        cost_nano_usd=late.cost_nano_usd - booked.cost_nano_usd,
         ending=late.ending,
     )
 
