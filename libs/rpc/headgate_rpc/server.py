@@ -125,9 +125,14 @@ def _serve_unary(
             reply = await endpoint.unary(call, request)
         except HeadgateError as error:
             await _abort(context, error)
-        await context.send_initial_metadata(tuple(call.initial_metadata.items()))
-        if call.trailing_metadata:
-            context.set_trailing_metadata(tuple(call.trailing_metadata.items()))
+        last = call.trailing_metadata
+        if call.peer.inside:
+            # Our own clients take both together: the whole reply is then one operation of gRPC, not two.
+            last = call.initial_metadata | last
+        else:
+            await context.send_initial_metadata(tuple(call.initial_metadata.items()))
+        if last:
+            context.set_trailing_metadata(tuple(last.items()))
         return reply
 
     return serve
