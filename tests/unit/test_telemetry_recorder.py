@@ -233,23 +233,60 @@ class Ticks:
         await self._due.wait()
         self._due.clear()
 
-    async def tick(self) -> None:
-        await self.asleep.wait()
+    def end(self) -> None:
         self.asleep.clear()
         self._due.set()
+
+    async def tick(self) -> None:
+        await self.asleep.wait()
+        self.end()
         await self.asleep.wait()
 
 
 async def test_the_task_writes_in_slices_so_that_others_run_between(kept):
-    ticks = Ticks()
-    recorder = Recorder("suite", kept, CallCounters(Metrics()), kept, sleep=ticks.sleep)
-    task = asyncio.create_task(recorder.run())
+    ticks, metrics = Ticks(), Metrics()
+    recorder = Recorder("suite", kept, CallCounters(metrics), kept, sleep=ticks.sleep)
+    requests = next(family for family in metrics if family.name == "headgate_requests_total")
+    seen = set()
+
+    async def other() -> None:
+        while True:
+            seen.add(sum(requests.series().values()))
+            await asyncio.sleep(0)
+
+    tasks = asyncio.create_task(recorder.run()), asyncio.create_task(other())
     for _ in range(200):
         recorder.add(make_call())
     await ticks.tick()
-    assert kept.counted == 200
-    assert kept.writes == 4
+    assert seen >= {64, 128, 192}
+    assert (kept.counted, kept.writes) == (200, 1)
+    for task in tasks:
+        task.cancel()
+
+
+def test_many_lines_are_handed_over_in_parts_that_the_writer_takes(kept):
+    recorder = Recorder("suite", kept, CallCounters(Metrics()), kept)
+    for _ in range(3000):
+        recorder.add(make_call())
+    recorder.flush()
+    assert (kept.counted, kept.writes) == (3000, 3)
+
+
+async def test_lines_of_a_batch_that_was_cut_short_are_not_lost(kept):
+    ticks = Ticks()
+    recorder = Recorder("suite", kept, CallCounters(Metrics()), kept, sleep=ticks.sleep)
+    for _ in range(200):
+        recorder.add(make_call())
+    task = asyncio.create_task(recorder.run())
+    await ticks.asleep.wait()
+    ticks.end()
+    await asyncio.sleep(0)  # it wakes
+    await asyncio.sleep(0)  # and writes a slice
     task.cancel()
+    await asyncio.wait([task])
+    assert kept.counted == 0
+    recorder.flush()
+    assert kept.counted == 200
 
 
 class Encoded:

@@ -17,6 +17,10 @@ INTERVAL = 0.05
 
 _SLICE = 64
 
+# Each hand-over wakes a thread, which then waits for the interpreter: one a batch. Lines leave earlier when there are
+# so many, a megabyte or less of usual ones: the writer takes four at a time.
+_HAND_OVER_LINES = 1024
+
 EXPORT_TICKS = 20
 """Batches between two exports: spans leave once a second, since a gRPC call costs a millisecond of CPU whatever
 it carries."""
@@ -94,6 +98,7 @@ class Recorder:
         self._on_drop = on_drop
         self._sleep = sleep
         self._waiting: deque[CallRecord | EdgeRecord] = deque()
+        self._written: list[bytes] = []
         self._ticks = 0
 
     def add(self, record: CallRecord | EdgeRecord) -> None:
@@ -114,6 +119,7 @@ class Recorder:
             for _ in range(0, waiting, size):
                 self._write(size)
                 await asyncio.sleep(0)
+            self._hand_over()
             self._ticks += 1
             if self._ticks % EXPORT_TICKS == 0:
                 self._export()
@@ -121,30 +127,28 @@ class Recorder:
     def flush(self) -> None:
         """Write everything now and hand all spans to the exporter."""
         self._write(len(self._waiting))
+        self._hand_over()
         self._export()
 
     def _write(self, most: int) -> None:
-        lines: list[bytes] = []
+        tracing = self._tracing
         for _ in range(min(most, len(self._waiting))):
             record = self._waiting.popleft()
             try:
-                self._write_one(record, lines)
+                # A label of the caller's choice; somebody will put a key into it.
+                record.request_id = clean(record.request_id)
+                if isinstance(record, CallRecord):
+                    self._write_call(record)
+                else:
+                    self._write_edge(record)
             except Exception:  # noqa: BLE001 - one odd record must not end telemetry for all others
                 self._log.exception("a record could not be written", request_id=record.request_id)
-        if lines:
-            self._lines.write(b"".join(lines), len(lines))
+            if tracing is not None and tracing.encoder.size >= EXPORT_BYTES:
+                self._export()
+            if len(self._written) >= _HAND_OVER_LINES:
+                self._hand_over()
 
-    def _write_one(self, record: CallRecord | EdgeRecord, lines: list[bytes]) -> None:
-        # A label of the caller's choice; somebody will put a key into it.
-        record.request_id = clean(record.request_id)
-        if isinstance(record, CallRecord):
-            self._write_call(record, lines)
-        else:
-            self._write_edge(record, lines)
-        if self._tracing is not None and self._tracing.encoder.size >= EXPORT_BYTES:
-            self._export()
-
-    def _write_call(self, call: CallRecord, lines: list[bytes]) -> None:
+    def _write_call(self, call: CallRecord) -> None:
         if call.requested_model != call.model:
             call.requested_model = clean(call.requested_model)
         if call.message:
@@ -153,17 +157,23 @@ class Recorder:
         if call.internal and call.reason in _UNREMARKABLE:
             return
         if not self._quiet or call.reason:
-            lines.append(call_line(call, self._service))
-            lines.extend(attempt_line(call, attempt, self._service) for attempt in call.attempts)
+            self._written.append(call_line(call, self._service))
+            for attempt in call.attempts:
+                self._written.append(attempt_line(call, attempt, self._service))
         if self._tracing is not None and call.trace.sampled:
             self._tracing.encoder.add_call(call)
 
-    def _write_edge(self, edge: EdgeRecord, lines: list[bytes]) -> None:
+    def _write_edge(self, edge: EdgeRecord) -> None:
         self._counters.count_edge(edge)
         if not edge.reached_service and not (self._quiet and edge.http_status < 400):
-            lines.append(edge_line(edge, self._service))
+            self._written.append(edge_line(edge, self._service))
         if self._tracing is not None and edge.trace.sampled:
             self._tracing.encoder.add_edge(edge)
+
+    def _hand_over(self) -> None:
+        lines, self._written = self._written, []
+        if lines:
+            self._lines.write(b"".join(lines), len(lines))
 
     def _export(self) -> None:
         if self._tracing is not None and self._tracing.encoder.size:
