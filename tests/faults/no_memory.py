@@ -23,7 +23,7 @@ async def find_anew(self: Callers, *question: Any) -> Principal:
 
 
 Callers.known = lambda self, credential: None  # type: ignore[method-assign, assignment]
-Callers.find = find_anew  # type: ignore[method-assign]
+Callers.find = find_anew  # type: ignore[method-assign, assignment]
 
 if __name__ == "__main__":
     sys.argv = ["headgate", *sys.argv[1:]]

@@ -133,6 +133,42 @@ async def test_a_process_starts_from_its_snapshot_and_resumes_there(tmp_path: Pa
     await end(task)
 
 
+async def test_a_process_that_runs_goes_on_past_the_day(tmp_path: Path) -> None:
+    clock = FakeClock()
+    file = SnapshotFile(tmp_path / "routes", WatchRoutesResponse, clock)
+    file.save(ROUTES.values(), POSITION)
+    process = Process(file, clock)
+    task = await process.live()
+    clock.advance(25 * 3600)
+    tries = len(process.asked)
+    async with asyncio.timeout(5):
+        while len(process.asked) < tries + 3:
+            await asyncio.sleep(0.001)
+    assert process.watcher.items == ROUTES and len(process.updates) == 1
+    assert process.watcher.age_seconds() == 25 * 3600
+    await end(task)
+
+
+async def test_a_snapshot_says_now_and_then_that_it_still_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watcher_module, "SAVE_AFTER_S", 0)
+    monkeypatch.setattr(watcher_module, "SAVE_EVERY_S", 0.01)
+    clock = FakeClock()
+    file = SnapshotFile(tmp_path / "routes", WatchRoutesResponse, clock)
+    process = Process(file, clock)
+    process.source = WatchSource(heartbeat_s=0.01)
+    task = await process.live()
+    async with asyncio.timeout(5):
+        while file.load() is None:
+            await asyncio.sleep(0.001)
+    clock.advance(20 * 3600)  # and nothing changes
+    async with asyncio.timeout(5):
+        while (loaded := file.load()) is None or loaded[1] > 0:
+            await asyncio.sleep(0.001)
+    await end(task)
+
+
 async def test_a_source_that_is_there_is_asked_before_the_snapshot(tmp_path: Path) -> None:
     clock = FakeClock()
     file = SnapshotFile(tmp_path / "routes", WatchRoutesResponse, clock)

@@ -85,6 +85,10 @@ async def source() -> WatchSource[Route]:
     return WatchSource(heartbeat_s=0.05)
 
 
+async def next_of(messages: AsyncIterator[WatchRoutesResponse]) -> WatchRoutesResponse:
+    return await asyncio.wait_for(anext(messages), 5)
+
+
 async def test_a_follower_gets_the_whole_state_first(source: WatchSource[Route]) -> None:
     source.replace(routes("a", "b"))
     follower = Follower(source)
@@ -132,10 +136,69 @@ async def test_a_cut_follower_resumes_where_it_was(source: WatchSource[Route]) -
     follower.task.cancel()
 
 
+async def test_what_is_missed_by_a_cut_is_made_up_for_in_order(source: WatchSource[Route]) -> None:
+    source.replace(routes("a"))
+    follower = Follower(source)
+    await asyncio.wait_for(follower.watcher.ready.wait(), 5)
+    follower.lines[0].cut = True
+    source.publish(routes("b"))
+    source.publish(routes("c"), ["a"])
+    source.publish({}, ["b"])
+    await follower.until_equal()
+    assert follower.watcher.items == routes("c")
+    assert follower.watcher.position == source.position
+    assert [update.restarted for update in follower.updates] == [True, False, False, False]
+    follower.task.cancel()
+
+
+async def test_parts_are_a_state_only_together_and_only_those_of_one_stream() -> None:
+    def part(name: str, *, last: bool) -> WatchRoutesResponse:
+        message = WatchRoutesResponse(position=Position(epoch="e", version=3))
+        message.part.items.append(Route(name=name))
+        message.part.last = last
+        return message
+
+    async def stream(*messages: WatchRoutesResponse) -> AsyncIterator[WatchRoutesResponse]:
+        for message in messages:
+            yield message
+
+    lines = [
+        Line(stream(part("gone", last=False))),  # ends in the middle
+        Line(stream(part("a", last=False), part("b", last=True))),
+    ]
+    asked: list[Position] = []
+    updates: list[Update[Route]] = []
+
+    async def open_next(position: Position) -> Line:
+        asked.append(position)
+        if not lines:
+            await asyncio.Event().wait()
+        return lines.pop(0)
+
+    watcher: Watcher[Route] = Watcher(
+        "routes", open_next, lambda route: route.name, updates.append, retry_s=0.001
+    )
+    task = asyncio.create_task(watcher.run())
+    await asyncio.wait_for(watcher.ready.wait(), 5)
+    assert [dict(update.items) for update in updates] == [routes("a", "b")]
+    assert asked[1] == Position(), "what came of a state that was cut is no place to resume at"
+    task.cancel()
+
+
+async def test_who_was_told_a_state_keeps_it_as_it_was(source: WatchSource[Route]) -> None:
+    source.replace(routes("a"))
+    follower = Follower(source)
+    await asyncio.wait_for(follower.watcher.ready.wait(), 5)
+    source.replace(routes("b"))
+    await follower.until_equal()
+    assert [dict(update.items) for update in follower.updates] == [routes("a"), routes("b")]
+    follower.task.cancel()
+
+
 async def test_a_follower_of_another_life_starts_again(source: WatchSource[Route]) -> None:
     source.replace(routes("a"))
     messages = source.follow(Position(epoch="another", version=99), WatchRoutesResponse)
-    first = await anext(messages)
+    first = await next_of(messages)
     assert first.WhichOneof("body") == "part" and first.part.last
     await messages.aclose()  # type: ignore[attr-defined]
 
@@ -144,7 +207,7 @@ async def test_a_follower_that_missed_more_than_the_ring_starts_again(source: Wa
     behind = source.position
     for number in range(10_001):
         source.publish(routes(str(number % 3)))
-    first = await anext(source.follow(behind, WatchRoutesResponse))
+    first = await next_of(source.follow(behind, WatchRoutesResponse))
     assert first.WhichOneof("body") == "part"
 
 
@@ -153,7 +216,7 @@ async def test_large_state_comes_in_parts_of_at_most_a_mebibyte(source: WatchSou
     messages = source.follow(Position(), WatchRoutesResponse)
     sizes, names, last = [], [], False
     while not last:
-        part = (await anext(messages)).part
+        part = (await next_of(messages)).part
         sizes.append(part.ByteSize())
         names += [route.name for route in part.items]
         last = part.last
@@ -213,15 +276,21 @@ async def test_the_pause_before_a_new_try_does_not_grow_for_ever(source: WatchSo
     follower.task.cancel()
 
 
+async def test_followers_do_not_come_back_together(source: WatchSource[Route]) -> None:
+    watcher: Watcher[Route] = Watcher("routes", line_to(source), lambda r: r.name, lambda update: None)
+    pauses = sorted(watcher.pause_s() for _ in range(100))
+    assert 0.1 <= pauses[0] < 0.15 < 0.25 < pauses[-1] <= 0.3
+
+
 async def test_a_follower_that_is_ahead_of_a_replica_does_not_go_back(source: WatchSource[Route]) -> None:
     source.replace(routes("a"))
     ahead = Position(epoch=source.epoch, version=source.version + 1)
     messages = source.follow(ahead, WatchRoutesResponse)
-    first = await anext(messages)
+    first = await next_of(messages)
     assert first.WhichOneof("body") == "heartbeat"
     source.publish(routes("b"))  # which it knows
     source.publish(routes("c"))
-    second = await anext(messages)
+    second = await next_of(messages)
     assert [route.name for route in second.delta.upserts] == ["c"]
 
 
@@ -240,25 +309,25 @@ async def test_what_a_follower_has_seen_is_not_applied_again(source: WatchSource
 
 async def test_a_change_too_large_for_a_message_comes_in_parts(source: WatchSource[Route]) -> None:
     messages = source.follow(source.position, WatchRoutesResponse)
-    assert (await anext(messages)).WhichOneof("body") == "heartbeat"
+    assert (await next_of(messages)).WhichOneof("body") == "heartbeat"
     source.replace({str(n): Route(name=str(n), fallbacks=["x" * 100_000]) for n in range(30)})
     kinds, last = [], False
     while not last:
-        message = await anext(messages)
+        message = await next_of(messages)
         kinds.append(message.WhichOneof("body"))
         assert message.ByteSize() <= 1024 * 1024 + 100
         last = message.part.last
     assert set(kinds) == {"part"}
     source.publish(routes("a"))
-    assert (await anext(messages)).WhichOneof("body") == "delta"
+    assert (await next_of(messages)).WhichOneof("body") == "delta"
 
 
 async def test_a_reader_slower_than_the_ring_gets_everything_again(source: WatchSource[Route]) -> None:
     messages = source.follow(source.position, WatchRoutesResponse)
-    await anext(messages)
+    await next_of(messages)
     for number in range(10_001):
         source.publish(routes(str(number % 3)))
-    assert (await anext(messages)).WhichOneof("body") == "part"
+    assert (await next_of(messages)).WhichOneof("body") == "part"
 
 
 async def test_followers_move_between_replicas_and_end_where_they_are(source: WatchSource[Route]) -> None:
@@ -282,7 +351,7 @@ async def test_a_watch_ends_when_its_server_leaves_also_between_two_messages(
 ) -> None:
     leaving = asyncio.Event()
     messages = ended_by(leaving, source.follow(source.position, WatchRoutesResponse))
-    await anext(messages)
+    await next_of(messages)
     waiting = asyncio.ensure_future(anext(messages))
     leaving.set()
     with pytest.raises(HeadgateError) as gone:
@@ -306,8 +375,10 @@ async def test_operators_see_how_old_each_watch_is(source: WatchSource[Route]) -
         for name in names
     ]
     watch_gauges(metrics, watchers)
+    clock.advance(3)
     task = asyncio.create_task(watchers[0].run())
     await asyncio.wait_for(watchers[0].ready.wait(), 5)
+    assert (watchers[0].age_seconds(), watchers[1].age_seconds()) == (0, 3)
     task.cancel()
     text = Exposition(metrics).render("")[0].decode()
     assert 'headgate_watch_connected{watch="routes"} 1.0' in text

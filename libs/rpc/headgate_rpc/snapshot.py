@@ -22,6 +22,8 @@ log = get_logger()
 R = TypeVar("R", bound=Message)
 
 _FORMAT = b"headgate-snapshot-1"
+# For the start alone (reliability.md, section 2): a process that runs goes on with what it was told, however long ago
+# that was; it knows its age, tells it as a metric, and to stop would turn a source's outage into one of everything.
 MAX_AGE_S = 24 * 3600.0
 
 

@@ -86,14 +86,17 @@ class Watcher(Generic[T]):
         """How long ago the source was last heard; what is known may be that old."""
         return self._clock.monotonic() - self._heard
 
+    def pause_s(self) -> float:
+        """How long to wait before the next try: no two followers of a source that went away come back together."""
+        return self._retry_s * min(self._failures + 1, 10) * random.uniform(0.5, 1.5)
+
     async def run(self) -> None:
         """Follow until cancelled."""
         keeping = None if self._keeper is None else asyncio.create_task(self._keeper.run())
         try:
             while True:
                 await self._follow_once()
-                pause = self._retry_s * min(self._failures + 1, 10)
-                await asyncio.sleep(random.uniform(0.5, 1.5) * pause)
+                await asyncio.sleep(self.pause_s())
         finally:
             if keeping is not None:
                 keeping.cancel()
@@ -148,11 +151,8 @@ class Watcher(Generic[T]):
                 self.items = {self._key_of(item): item for item in self._parts}
                 self._parts = []
                 self._announce(message.position, (), (), restarted=True)
-        elif kind == "delta":
-            if not self._has_seen(message.position):
-                self._apply(message)
-        elif not self.ready.is_set():  # resumed at a position where nothing had changed since
-            self._announce(message.position, (), (), restarted=False)
+        elif kind == "delta" and not self._has_seen(message.position):
+            self._apply(message)
 
     def _has_seen(self, position: watch_pb2.Position) -> bool:
         return position.epoch == self.position.epoch and position.version <= self.position.version
