@@ -1,12 +1,7 @@
 """A running call ends with its key, and only then."""
 
 import asyncio
-from pathlib import Path
-from typing import cast
 
-from headgate.metering.v1.metering_pb2 import RatePolicy
-from headgate_clients.auth import AuthClient
-from headgate_clients.metering import MeteringClient
 from headgate_rpc.call import CallContext
 from headgate_rpc.errors import HeadgateError, Reason
 from headgate_testing.admission import AdmissionRig
@@ -106,18 +101,3 @@ async def test_a_revocation_missed_while_auth_was_unheard_is_found_when_the_watc
     await settled(rig)
     assert cuts == ["a"]
     await rig.admission.stop()
-
-
-async def test_of_what_is_followed_only_policies_are_kept_on_disk(tmp_path: Path) -> None:
-    rig = AdmissionRig()
-    auth, metering = cast(AuthClient, rig.auth), cast(MeteringClient, rig.metering)
-    rig.admission.connect(auth, metering, rig.leases, snapshots=tmp_path)
-    rig.metering.source.replace({"p": RatePolicy(name="p")})
-    await rig.start()
-    await rig.admission._policies_watch.ready.wait()
-    credential = rig.add("inference")
-    await rig.admission.admit(rig.call("Generate", credential))
-    rig.auth.revoke(credential)
-    await rig.caught_up()
-    await rig.admission.stop()
-    assert [file.name for file in tmp_path.iterdir()] == ["policies"]
