@@ -25,8 +25,14 @@ def render(fields: Mapping[str, object]) -> bytes:
 
 def iso_time(unix_ns: int) -> str:
     """UTC time with milliseconds, as `2026-11-21T09:12:00.123Z`."""
-    seconds, rest = divmod(unix_ns, 1_000_000_000)
-    return f"{_iso_second(seconds)}.{rest // 1_000_000:03d}Z"
+    return _iso_ms(unix_ns // 1_000_000)
+
+
+# Lines of one batch share their few milliseconds.
+@lru_cache(maxsize=64)
+def _iso_ms(unix_ms: int) -> str:
+    seconds, ms = divmod(unix_ms, 1000)
+    return f"{_iso_second(seconds)}.{ms:03d}Z"
 
 
 @lru_cache(maxsize=16)

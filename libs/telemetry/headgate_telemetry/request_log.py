@@ -101,4 +101,5 @@ def edge_line(edge: EdgeRecord, service: str) -> bytes:
 
 
 def _ms(started_ns: int, ended_ns: int) -> float:
-    return round((ended_ns - started_ns) / 1e6, 3)
+    # A whole number of µs: `round` to three digits takes three times as long.
+    return (ended_ns - started_ns + 500) // 1000 / 1000
