@@ -61,11 +61,7 @@ def parse(body: bytes) -> Tree:
         raise malformed(f"The body is not valid JSON: {fault}.", duplicate and duplicate[1]) from None
     if type(tree) is not dict:
         raise malformed("The body must be a JSON object.")
-    try:
-        _check(tree, 1)
-    except _Unsound as fault:
-        field = _dotted(reversed(fault.path))
-        raise malformed(fault.complaint.format(field), field) from None
+    _check(tree)
     return tree
 
 
@@ -95,33 +91,47 @@ def _check_width(body: bytes) -> None:
         raise malformed(f"The body has too many values: over {MAX_VALUES} commas and opening brackets.")
 
 
-class _Unsound(Exception):
-    """A value that parsers read differently. `path` leads from the value outwards: it is put together only for the
-    few that have to be told of it."""
+def _check(tree: dict[str, object]) -> None:
+    """No value that parsers read differently; one level after the other."""
+    level: list[dict[str, object] | list[object]] = [tree]
+    for _ in range(MAX_DEPTH):
+        below: list[dict[str, object] | list[object]] = []
+        for node in level:
+            for value in node.values() if type(node) is dict else node:
+                if type(value) is str:
+                    continue
+                if type(value) is dict or type(value) is list:
+                    below.append(value)
+                elif type(value) is int:
+                    if not _LEAST_INTEGER <= value <= _MOST_INTEGER:
+                        raise _unsound("Field '{}' is an integer of more than 64 bits.", tree, value)
+                elif type(value) is float and isinf(value):
+                    raise _unsound("Field '{}' is a number out of range.", tree, value)
+        if not below:
+            return
+        level = below
+    raise _unsound(f"The body is nested deeper than {MAX_DEPTH} levels.", tree, level[0])
 
-    def __init__(self, complaint: str) -> None:
-        self.complaint = complaint
-        self.path: list[str | int] = []
+
+def _unsound(complaint: str, tree: object, value: object) -> Malformed:
+    """The refusal of `value`, which is somewhere in `tree`."""
+    field = _dotted(reversed(_way_back(tree, value) or []))
+    return malformed(complaint.format(field), field)
 
 
-def _check(node: dict[str, object] | list[object], depth: int) -> None:
-    if depth > MAX_DEPTH:
-        raise _Unsound(f"The body is nested deeper than {MAX_DEPTH} levels.")
-    members = node.items() if type(node) is dict else enumerate(node)
-    for key, value in members:
-        if type(value) is str:
-            continue
-        try:
-            if type(value) is dict or type(value) is list:
-                _check(value, depth + 1)
-            elif type(value) is int:
-                if not _LEAST_INTEGER <= value <= _MOST_INTEGER:
-                    raise _Unsound("Field '{}' is an integer of more than 64 bits.")
-            elif type(value) is float and isinf(value):
-                raise _Unsound("Field '{}' is a number out of range.")
-        except _Unsound as fault:
-            fault.path.append(key)
-            raise
+def _way_back(node: object, value: object) -> list[str | int] | None:
+    """The path from this very value outwards; None when it is not below `node`."""
+    if node is value:
+        return []
+    members: Iterable[tuple[str | int, object]] = ()
+    if type(node) is dict:
+        members = node.items()
+    elif type(node) is list:
+        members = enumerate(node)
+    for key, each in members:
+        if (way := _way_back(each, value)) is not None:
+            return [*way, key]
+    return None
 
 
 def _dotted(path: Iterable[str | int]) -> str:

@@ -9,7 +9,7 @@ from headgate.inference.v1.inference_pb2 import (
     StreamGenerateResponse,
     StreamStart,
 )
-from headgate_gateway.chat.pieces import role_name, spliced, to_json, tool_calls_json, usage_json
+from headgate_gateway.chat.pieces import role_name, spliced, to_json, tool_calls_json, usage_of
 
 DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -76,7 +76,7 @@ class ChunkRenderer:
                 yield self._head + _one_line(choice) + tail
         if self._usage and event.HasField("usage"):
             yield b'%b],"usage":%b%b}\n\n' % (
-                self._head, _one_line(usage_json(event.usage)), _one_line(spliced(event.extra_json)),
+                self._head, _one_line(to_json(usage_of(event.usage))), _one_line(spliced(event.extra_json)),
             )  # fmt: skip
 
     def _choice(self, delta: ChoiceDelta) -> Iterator[bytes]:
@@ -84,10 +84,10 @@ class ChunkRenderer:
         if delta.index not in self._begun:
             self._begun.add(delta.index)
             yield b'{"index":%d,"delta":{"role":%b,"content":""},"finish_reason":null}' % (
-                delta.index, role_name(delta.role),
+                delta.index, to_json(role_name(delta.role)),
             )  # fmt: skip
         elif delta.role != ROLE_UNSPECIFIED and gained:
-            gained = b'"role":%b,%b' % (role_name(delta.role), gained)
+            gained = b'"role":%b,%b' % (to_json(role_name(delta.role)), gained)
         extra = spliced(delta.extra_json)
         if gained or (extra and not delta.finish_reason):
             yield b'{"index":%d,"delta":{%b},"finish_reason":null%b}' % (delta.index, gained, extra)

@@ -4,25 +4,26 @@ they came, and a token costs microseconds."""
 from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from headgate.inference.v1 import inference_pb2
 from headgate.inference.v1.inference_pb2 import Role, ToolCall, Usage
 
 to_json: Callable[[object], bytes] = msgspec.json.Encoder().encode
 
-ROLE_NAMES: Mapping["Role.ValueType", bytes] = {
-    inference_pb2.ROLE_SYSTEM: b'"system"',
-    inference_pb2.ROLE_USER: b'"user"',
-    inference_pb2.ROLE_ASSISTANT: b'"assistant"',
-    inference_pb2.ROLE_TOOL: b'"tool"',
-    inference_pb2.ROLE_DEVELOPER: b'"developer"',
-    inference_pb2.ROLE_FUNCTION: b'"function"',
+ROLE_NAMES: Mapping["Role.ValueType", str] = {
+    inference_pb2.ROLE_SYSTEM: "system",
+    inference_pb2.ROLE_USER: "user",
+    inference_pb2.ROLE_ASSISTANT: "assistant",
+    inference_pb2.ROLE_TOOL: "tool",
+    inference_pb2.ROLE_DEVELOPER: "developer",
+    inference_pb2.ROLE_FUNCTION: "function",
 }
 
 
-def role_name(role: "Role.ValueType") -> bytes:
-    """The role as a JSON string; replies without one come from the model."""
-    return ROLE_NAMES.get(role, b'"assistant"')
+def role_name(role: "Role.ValueType") -> str:
+    """The role's name; replies without one come from the model."""
+    return ROLE_NAMES.get(role, "assistant")
 
 
 def spliced(extra_json: bytes) -> bytes:
@@ -31,6 +32,12 @@ def spliced(extra_json: bytes) -> bytes:
         return b""
     members = extra_json.strip()[1:-1].strip()
     return b"," + members if members else b""
+
+
+def extended(made: Struct, extra_json: bytes) -> Struct | Raw:
+    """What was made, to be encoded, with the members of a JSON object behind its own."""
+    members = extra_json and spliced(extra_json)
+    return Raw(to_json(made)[:-1] + members + b"}") if members else made
 
 
 def tool_calls_json(calls: Iterable[ToolCall], *, indexed: bool) -> bytes:
@@ -56,14 +63,28 @@ def _function(call: ToolCall, indexed: bool) -> bytes:
     return b'"name":' + to_json(call.name) + b"," + arguments
 
 
-def usage_json(usage: Usage) -> bytes:
+class _Cached(Struct):
+    cached_tokens: int
+
+
+class _Reasoning(Struct):
+    reasoning_tokens: int
+
+
+class _Usage(Struct):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: _Cached | UnsetType = UNSET
+    completion_tokens_details: _Reasoning | UnsetType = UNSET
+
+
+def usage_of(usage: Usage) -> Struct | Raw:
     """`usage` with OpenAI's names; details only where there are any."""
     read, written = usage.input_tokens, usage.output_tokens
-    details = b""
+    made = _Usage(read, written, read + written)
     if usage.cached_input_tokens and b'"prompt_tokens_details"' not in usage.extra_json:
-        details += b',"prompt_tokens_details":{"cached_tokens":%d}' % usage.cached_input_tokens
+        made.prompt_tokens_details = _Cached(usage.cached_input_tokens)
     if usage.reasoning_tokens and b'"completion_tokens_details"' not in usage.extra_json:
-        details += b',"completion_tokens_details":{"reasoning_tokens":%d}' % usage.reasoning_tokens
-    return b'{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d%b%b}' % (
-        read, written, read + written, details, spliced(usage.extra_json),
-    )  # fmt: skip
+        made.completion_tokens_details = _Reasoning(usage.reasoning_tokens)
+    return extended(made, usage.extra_json)

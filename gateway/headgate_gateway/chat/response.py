@@ -1,48 +1,61 @@
 """A whole reply as a `chat.completion` object (CHAT-7 to CHAT-10)."""
 
+from collections.abc import Sequence
+
+from msgspec import UNSET, Raw, Struct, UnsetType
+
 from headgate.inference.v1.inference_pb2 import Choice, ContentPart, GenerateResponse, Message
-from headgate_gateway.chat.pieces import role_name, spliced, to_json, tool_calls_json, usage_json
+from headgate_gateway.chat.pieces import extended, role_name, spliced, to_json, tool_calls_json, usage_of
+
+
+class _Completion(Struct):
+    id: str
+    object: str
+    created: int
+    model: str
+    choices: Sequence[Struct | Raw]
+    usage: Struct | Raw
+
+
+class _Choice(Struct):
+    index: int
+    message: Struct | Raw
+    finish_reason: str | None
+
+
+class _Message(Struct):
+    role: str
+    content: str | Raw | None
+    tool_calls: Raw | UnsetType = UNSET
 
 
 def completion_json(reply: GenerateResponse) -> bytes:
     """The reply as JSON."""
-    return b'{"id":%b,"object":"chat.completion","created":%d,"model":%b,"choices":[%b],"usage":%b%b}' % (
-        to_json(reply.id),
-        reply.created,
-        to_json(reply.model),
-        b",".join(map(_choice, reply.choices)),
-        usage_json(reply.usage),
-        spliced(reply.extra_json),
+    choices = [_choice(choice) for choice in reply.choices[:]]
+    made = _Completion(
+        reply.id, "chat.completion", reply.created, reply.model, choices, usage_of(reply.usage)
     )
+    return to_json(extended(made, reply.extra_json))
 
 
-def _choice(choice: Choice) -> bytes:
-    return b'{"index":%d,"message":%b,"finish_reason":%b%b}' % (
-        choice.index,
-        _message(choice.message),
-        to_json(choice.finish_reason or None),
-        spliced(choice.extra_json),
-    )
+def _choice(choice: Choice) -> Struct | Raw:
+    made = _Choice(choice.index, _message(choice.message), choice.finish_reason or None)
+    return extended(made, choice.extra_json)
 
 
-def _message(message: Message) -> bytes:
-    calls = b""
+def _message(message: Message) -> Struct | Raw:
+    made = _Message(role_name(message.role), _content(message))
     if message.tool_calls:
-        calls = b',"tool_calls":' + tool_calls_json(message.tool_calls, indexed=False)
-    return b'{"role":%b,"content":%b%b%b}' % (
-        role_name(message.role),
-        _content(message),
-        calls,
-        spliced(message.extra_json),
-    )
+        made.tool_calls = Raw(tool_calls_json(message.tool_calls, indexed=False))
+    return extended(made, message.extra_json)
 
 
-def _content(message: Message) -> bytes:
+def _content(message: Message) -> str | Raw | None:
     if message.HasField("text"):
-        return to_json(message.text)
+        return message.text
     if message.parts:
-        return b"[" + b",".join(map(_part, message.parts)) + b"]"
-    return b"null"
+        return Raw(b"[" + b",".join(map(_part, message.parts)) + b"]")
+    return None
 
 
 def _part(part: ContentPart) -> bytes:
