@@ -76,29 +76,28 @@ class Gateway:
         """Answer one request."""
         exchange = Exchange(self.edge, wire)
         try:
-            await self._answer(exchange)
+            try:
+                await self._handler(exchange)(exchange)
+            except ClientGone:
+                raise
+            except HeadgateError as error:
+                await self._refuse(exchange, error)
+            except Exception:
+                log.exception(
+                    "unhandled fault", request_id=exchange.record.request_id, route=exchange.record.route
+                )
+                if not wire.started:  # else the listener ends what is half a reply
+                    await exchange.fail(internal_error())
         except (ClientGone, asyncio.CancelledError):
             if not wire.gone:
                 raise
         finally:
             exchange.finish()
 
-    async def _answer(self, exchange: Exchange) -> None:
-        try:
-            try:
-                await self._handler(exchange)(exchange)
-            except Malformed as error:
-                raise await self._after_check(exchange, error) from None
-        except HeadgateError as error:
-            await exchange.fail(error)
-        except ClientGone:
-            raise
-        except Exception:
-            log.exception(
-                "unhandled fault", request_id=exchange.record.request_id, route=exchange.record.route
-            )
-            if not exchange.wire.started:  # else the listener ends what is half a reply
-                await exchange.fail(internal_error())
+    async def _refuse(self, exchange: Exchange, error: HeadgateError) -> None:
+        if isinstance(error, Malformed):
+            error = await self._after_check(exchange, error)
+        await exchange.fail(error)
 
     def _handler(self, exchange: Exchange) -> Handler:
         wire = exchange.wire

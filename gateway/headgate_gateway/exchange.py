@@ -58,10 +58,11 @@ class Exchange:
     )  # fmt: skip
 
     def __init__(self, edge: Edge, wire: Wire) -> None:
+        fields = wire.fields
         self._edge = edge
         self._started = edge.clock.monotonic()
         self.wire = wire
-        self.call_id = uuid7(edge.clock)
+        self.call_id = call_id = uuid7(edge.clock)
         self.parameters: Mapping[str, str] = {}
         self.rate_class = ""
         self.public = False
@@ -69,16 +70,15 @@ class Exchange:
         self.record = EdgeRecord(
             method=wire.method,
             route="",
-            request_id=request_id_or_new(self.header(b"x-request-id"), self.call_id),
-            trace=continue_trace(self.header(b"traceparent")),
+            request_id=request_id_or_new(_text(fields.get(b"x-request-id")), call_id),
+            trace=continue_trace(_text(fields.get(b"traceparent"))),
             started_ns=time.time_ns(),
             client_address=self._client(),
         )
 
     def header(self, name: bytes) -> str:
         """A request header as ASCII text, empty when absent."""
-        value = self.wire.fields.get(name)
-        return value.decode("ascii", "backslashreplace").replace("\t", " ") if value else ""
+        return _text(self.wire.fields.get(name))
 
     def _client(self) -> str:
         address, proxies = self.wire.client_address, self._edge.proxies
@@ -100,7 +100,7 @@ class Exchange:
         metadata = {}
         for name, key in _FORWARDED:
             if name in fields:
-                metadata[key] = self.header(name)
+                metadata[key] = _text(fields[name])
         return Options(metadata, timeout, origin)
 
     # From the client.
@@ -109,7 +109,16 @@ class Exchange:
         """The request's JSON object. Raises Malformed, or HeadgateError for a body of the wrong type or of more than
         `limit` bytes, which is not read to its end."""
         self._check_content()
-        return parse(await self._body(limit))
+        announced = self.wire.fields.get(b"content-length", b"")
+        if announced.isdigit() and int(announced) > limit:
+            raise _too_large(limit)
+        body, more = await self.wire.read()
+        if more:
+            body = await self._rest(body, limit)
+        if len(body) > limit:
+            raise _too_large(limit)
+        self.body_unread = False
+        return parse(body)
 
     def _check_content(self) -> None:
         fields = self.wire.fields
@@ -118,29 +127,15 @@ class Exchange:
         if fields.get(b"content-type") not in _PLAIN_JSON and not _is_json(self.header(b"content-type")):
             raise HeadgateError(Reason.UNSUPPORTED_MEDIA_TYPE, f"Content-Type must be {JSON}, in UTF-8.")
 
-    async def _body(self, limit: int) -> bytes:
-        announced = self.wire.fields.get(b"content-length", b"")
-        self._check_size(int(announced) if announced.isdigit() else 0, limit)
-        body, more = await self.wire.read()
-        self._check_size(len(body), limit)
-        if more:
-            body = await self._rest(body, limit)
-        self.body_unread = False
-        return body
-
     async def _rest(self, first: bytes, limit: int) -> bytes:
         pieces, size, more = [first], len(first), True
         while more:
+            if size > limit:
+                raise _too_large(limit)
             piece, more = await self.wire.read()
             pieces.append(piece)
             size += len(piece)
-            self._check_size(size, limit)
         return b"".join(pieces)
-
-    @staticmethod
-    def _check_size(size: int, limit: int) -> None:
-        if size > limit:
-            raise HeadgateError(Reason.PAYLOAD_TOO_LARGE, f"The body is larger than {limit} bytes.")
 
     # To the client.
 
@@ -202,6 +197,14 @@ class Exchange:
             self.record.reason = Reason.CANCELLED.value
         self.record.ended_ns = time.time_ns()
         self._edge.observer(self.record)
+
+
+def _too_large(limit: int) -> HeadgateError:
+    return HeadgateError(Reason.PAYLOAD_TOO_LARGE, f"The body is larger than {limit} bytes.")
+
+
+def _text(value: bytes | None) -> str:
+    return value.decode("ascii", "backslashreplace").replace("\t", " ") if value else ""
 
 
 def _is_json(content_type: str) -> bool:
