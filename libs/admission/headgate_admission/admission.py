@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -137,7 +137,7 @@ class Admission:
                 raise errors.outsider()
             return
         try:
-            principal = await self._principal(call)
+            principal = self._known(call) or await self._find(call)
         except HeadgateError as refusal:
             if refusal.condition.http in {401, 403}:
                 await self._requests.charge_stranger(call)
@@ -145,7 +145,9 @@ class Admission:
         call.principal = principal
         if required == ANY:
             return
-        await self._requests.charge(call, principal.policy, principal.id, call.method.rate_class)
+        waiting = self._requests.charge(call, principal.policy, principal.id, call.method.rate_class)
+        if waiting is not None:
+            await waiting
         if not allows(principal.scopes, required):
             raise errors.lacks_scope(required)
 
@@ -153,11 +155,13 @@ class Admission:
         """Charges one request of this class to an admitted call whose RPC asks for `any` scope; an empty class
         is `default`. Raises RATE_LIMIT_EXCEEDED."""
         principal = _principal_of(call)
-        await self._requests.charge(call, principal.policy, principal.id, rate_class)
+        waiting = self._requests.charge(call, principal.policy, principal.id, rate_class)
+        if waiting is not None:
+            await waiting
 
-    async def tokens(self, call: CallContext, units: int) -> TokenReservation:
+    def tokens(self, call: CallContext, units: int) -> Coroutine[Any, Any, TokenReservation]:
         """Reserves tokens for an admitted call and writes the token metadata. Raises RATE_LIMIT_EXCEEDED."""
-        return await self._tokens.reserve(call, _principal_of(call), units)
+        return self._tokens.reserve(call, _principal_of(call), units)
 
     def on_revoked(self, call: CallContext, cut: Callable[[], None]) -> None:
         """Calls `cut` when the key of this admitted call ends while it runs; at most once, and not after the
@@ -167,19 +171,22 @@ class Admission:
             # It may have ended between the gate and here.
             self._open_calls.check(call, cut)
 
-    async def _principal(self, call: CallContext) -> Principal:
-        credential = from_metadata(call.metadata)
-        if credential is None:
-            raise errors.no_credential()
+    def _known(self, call: CallContext) -> Principal | None:
+        """Who calls; None when auth must be asked. Raises HeadgateError."""
         if self._news:
             self._catch_up()
-        principal = self._callers.known(credential)
-        if principal is None:
-            principal = await self._callers.find(credential, call.trace)
-            if self._news:  # may be about this very answer
-                return await self._principal(call)
-        elif self._credentials_watch.age_seconds() > self._max_silence_s:
-            raise errors.auth_is_away()
+        principal = self._callers.known(_credential_of(call))
+        if principal is not None:
+            if self._credentials_watch.age_seconds() > self._max_silence_s:
+                raise errors.auth_is_away()
+            self._check(principal, call)
+        return principal
+
+    async def _find(self, call: CallContext) -> Principal:
+        """Who calls, asked of auth. Raises HeadgateError."""
+        principal = await self._callers.find(_credential_of(call), call.trace)
+        if self._news:  # may be about this very answer
+            return self._known(call) or await self._find(call)
         self._check(principal, call)
         return principal
 
@@ -197,7 +204,7 @@ class Admission:
         """Whether the call's credential would be let in now. An auth that is away leaves running calls alone:
         when it comes back, the watch starts again and all are checked again."""
         try:
-            await self._principal(call)
+            self._known(call) or await self._find(call)
         except HeadgateError as refusal:
             return refusal.condition.http not in {401, 403}
         return True
@@ -217,6 +224,13 @@ class Admission:
 
     def _on_policies(self, update: Update[metering_pb2.RatePolicy]) -> None:
         self._policies.replace(update.items.values())
+
+
+def _credential_of(call: CallContext) -> str:
+    credential = from_metadata(call.metadata)
+    if credential is None:
+        raise errors.no_credential()
+    return credential
 
 
 def _principal_of(call: CallContext) -> Principal:

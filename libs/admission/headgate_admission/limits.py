@@ -1,10 +1,13 @@
 """Request limits: which buckets a call spends from, and what it is told (RATE-1 to RATE-18)."""
 
+from collections.abc import Coroutine
+from typing import Any
+
 from headgate_admission.addresses import subject
 from headgate_admission.errors import limit_reached, metering_is_away
 from headgate_admission.headers import request_headers, unlimited_headers
 from headgate_admission.leases import Leases, state_of
-from headgate_admission.policies import DEFAULT_CLASS, Limit, Policies
+from headgate_admission.policies import DEFAULT_CLASS, Limit, Policies, Policy
 from headgate_clock import Clock
 from headgate_leases.refusal import BucketState, Refusal
 from headgate_rpc.call import CallContext
@@ -22,16 +25,27 @@ class RequestLimits:
         self._leases = leases
         self._clock = clock
 
-    async def charge(self, call: CallContext, policy_name: str, principal_id: str, rate_class: str) -> None:
-        """One request of a known caller. Raises RATE_LIMIT_EXCEEDED, or SERVICE_UNAVAILABLE when metering is
-        away and this process has spent its share."""
+    def charge(
+        self, call: CallContext, policy_name: str, principal_id: str, rate_class: str
+    ) -> Coroutine[Any, Any, None] | None:
+        """One request of a known caller; None when that is done, else what to await. Raises RATE_LIMIT_EXCEEDED, or
+        SERVICE_UNAVAILABLE when metering is away and this process has spent its share."""
         policy = self._policies.get(policy_name)
         limit = policy.limits(rate_class).requests
         if limit is None:
             unlimited_headers(call.initial_metadata, self._clock.wall_ms())
-            return
+            return None
         bucket_id = limit.prefix + principal_id
         state = self._leases.take(bucket_id)
+        if state is None or policy.per_address:
+            return self._charge_further(call, policy, limit, bucket_id, state)
+        self._show(call, state)
+        return None
+
+    async def _charge_further(
+        self, call: CallContext, policy: Policy, limit: Limit, bucket_id: str, state: BucketState | None
+    ) -> None:
+        """What may have to wait for metering. `state` is None while the key's own bucket has not been charged."""
         if state is None:
             self._check(call, await self._leases.acquire(bucket_id, 1, limit.figures), limit, REQUESTS)
             state = state_of(self._leases, bucket_id, limit.figures)
