@@ -96,6 +96,11 @@ def test_the_grpc_servers_are_as_the_operator_wants_them() -> None:
     assert options.suite_secret == Secret("s")
 
 
+def test_whoever_ends_a_process_gives_it_the_drain_and_the_grace() -> None:
+    environ = {"HEADGATE_DRAIN_WAIT": "40s", "HEADGATE_GRACE": "1m"}
+    assert load(ProcessSettings, environ).leave_s == 100
+
+
 def test_unset_they_are_as_libs_rpc_thinks_best() -> None:
     assert server_options(ProcessSettings(), Secret()) == ServerOptions(suite_secret=Secret())
 

@@ -51,6 +51,11 @@ class ProcessSettings:
         if self.connection_age and not 1 <= self.connection_age <= MOST_CONNECTION_AGE_S:
             raise SettingsError(["HEADGATE_RPC_CONNECTION_AGE: must be 0, or from 1s to 20d"])
 
+    @property
+    def leave_s(self) -> float:
+        """The longest time from a stop to the end of the last call."""
+        return self.drain_wait + self.grace
+
 
 @dataclass(frozen=True, slots=True)
 class AddressSettings:

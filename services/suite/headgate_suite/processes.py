@@ -39,7 +39,7 @@ def run_processes() -> None:
 async def _supervise(settings: LoadedSettings, environ: Mapping[str, str]) -> None:
     places = layout(settings)
     children = [Child(name, environment_of(place, places, environ)) for name, place in places.items()]
-    supervisor = Supervisor(children, settings.of(ProcessSettings).grace)
+    supervisor = Supervisor(children, settings.of(ProcessSettings).leave_s)
 
     def at_once() -> None:
         supervisor.kill()

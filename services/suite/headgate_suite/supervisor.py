@@ -17,16 +17,16 @@ _FIRST_PAUSE_S = 0.2
 _MOST_PAUSE_S = 10.0
 # What has lived this long did not die of its start.
 _STEADY_S = 10.0
-# Beyond the grace: the drain, what is sent at last, and telemetry.
+# Then what is left is sent: usage, spans, log lines.
 _FLUSH_S = 15.0
 
 
 class Supervisor:
-    """The children by service. `grace_s` is how long their running calls may go on after a stop."""
+    """The children by service. `leave_s` is the longest time from a stop to the end of a child's last call."""
 
-    def __init__(self, children: Sequence[Child], grace_s: float) -> None:
+    def __init__(self, children: Sequence[Child], leave_s: float) -> None:
         self._children: Mapping[str, Child] = {child.service: child for child in children}
-        self._patience_s = grace_s + _FLUSH_S
+        self._patience_s = leave_s + _FLUSH_S
         self._keeping: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
