@@ -32,8 +32,8 @@ protos-check: .venv/dev  ## Fail when the committed stubs differ from proto/.
 readme: .venv/dev  ## The settings table of README.md.
 	@$(BIN)/python scripts/readme.py
 
-faults: .venv/dev  ## Kills under load, at full count.
-	@HEADGATE_FAULTS=full $(BIN)/python -m pytest -m faults -s
+faults: .venv/dev  ## Kills, outages and restarts under load, at full count.
+	@HEADGATE_FAULTS=full $(BIN)/python scripts/servers.py $(BIN)/python -m pytest -m faults -s --durations=0 tests/faults
 
 bench: .venv/dev  ## Speed: needs gcc and wrk; prints what is missing.
 	@$(BIN)/python tests/benchmarks/run.py

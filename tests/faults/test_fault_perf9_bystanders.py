@@ -3,6 +3,7 @@ the p99 of everybody else's calls by more than a fifth."""
 
 import asyncio
 import json
+import math
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,8 +22,11 @@ from headgate_testing.traffic import Caller, failed, percentile_ms, summary
 
 pytestmark = [pytest.mark.faults, pytest.mark.asyncio(loop_scope="module")]
 
-IDLE, SLOW, RECONNECTING = 900, 20, 10
-WINDOW_S, WINDOWS, TRIES = count(4, 10), 3, 3
+IDLE, SLOW, RECONNECTING = 1000, 20, 10
+CALM_S = 2.0
+"""To come and to go is work of its own, which is not what is measured."""
+
+WINDOW_S, PAIRS, TRIES = count(3, 10), count(2, 5), 3
 RISE = 0.2
 
 
@@ -58,6 +62,7 @@ async def crowd(found: Scene) -> AsyncIterator[None]:
     connections += [await opened(found, "long", 4096) for _ in range(SLOW)]
     tasks = [asyncio.create_task(read_slowly(one)) for one in connections[-SLOW:]]
     tasks += [asyncio.create_task(reconnect(found)) for _ in range(RECONNECTING)]
+    await asyncio.sleep(CALM_S)
     try:
         yield
     finally:
@@ -66,6 +71,7 @@ async def crowd(found: Scene) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
         for connection in connections:
             connection.hang_up()
+        await asyncio.sleep(CALM_S)
 
 
 async def read_slowly(connection: RawConnection) -> None:
@@ -83,23 +89,24 @@ async def reconnect(found: Scene) -> None:
 
 
 async def p99_ms(found: Scene) -> float:
-    """The median of the p99 of some windows of others' calls, none of which may fail."""
-    windows = []
-    for _ in range(WINDOWS):
-        traffic = found.traffic(rate=100, streams=0.0)
-        async with traffic.flowing():
-            await asyncio.sleep(WINDOW_S)
-        assert failed(traffic.answers) == [], summary(traffic.answers)
-        windows.append(percentile_ms(traffic.answers, 0.99))
-    return median(windows)
+    """The p99 of others' calls in one window, none of which may fail."""
+    traffic = found.traffic(rate=100, streams=0.0)
+    async with traffic.flowing():
+        await asyncio.sleep(WINDOW_S)
+    assert failed(traffic.answers) == [], summary(traffic.answers)
+    return percentile_ms(traffic.answers, 0.99)
 
 
 async def test_a_crowd_does_not_slow_others_down(found: Scene) -> None:
-    for _ in range(TRIES):  # a slowdown shows every time, the machine's other work does not
-        alone = await p99_ms(found)
-        async with crowd(found):
-            crowded = await p99_ms(found)
-        print(f"\np99 {alone:.1f} ms alone, {crowded:.1f} ms in the crowd: {crowded / alone - 1:+.0%}")
-        if crowded <= alone * (1 + bound(RISE)):
-            break
-    assert crowded <= alone * (1 + bound(RISE))
+    pairs: list[tuple[float, float]] = []
+    rise = math.inf
+    while rise > bound(RISE) and len(pairs) < TRIES * PAIRS:  # the machine's other work does not last
+        for _ in range(PAIRS):
+            alone = await p99_ms(found)
+            async with crowd(found):
+                crowded = await p99_ms(found)
+            pairs.append((alone, crowded))
+            print(f"\np99 {alone:.1f} ms alone, {crowded:.1f} ms in the crowd")
+        rise = median(crowded for _, crowded in pairs) / median(alone for alone, _ in pairs) - 1
+        print(f"the medians of {len(pairs)} pairs: {rise:+.0%}")
+    assert rise <= bound(RISE)

@@ -73,7 +73,7 @@ class Run:
         self.up.set()
         return suite
 
-    async def judge(self) -> list[str]:
+    async def judge(self, patience_s: float) -> list[str]:
         """Start once more, without load, and compare the three counts."""
         self.done = True
         suite = await self.start()
@@ -84,7 +84,7 @@ class Run:
         metering, options = MeteringClient(channel), Options({"authorization": f"Bearer {suite.key}"})
         faults = ["not looked"]
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(patience_s):
                 while faults := faults_of(self.received, emitted, await all_records(metering, options)):
                     await asyncio.sleep(0.2)
         await channel.close()
@@ -92,7 +92,9 @@ class Run:
         return faults
 
 
-async def run(folder: Path, kills: int, command: tuple[str, ...]) -> tuple[Run, list[str]]:
+async def run(
+    folder: Path, kills: int, command: tuple[str, ...], patience_s: float = 15
+) -> tuple[Run, list[str]]:
     seed = random.randrange(2**32)
     rng = random.Random(seed)
     print(f"\nseed {seed}")
@@ -105,7 +107,7 @@ async def run(folder: Path, kills: int, command: tuple[str, ...]) -> tuple[Run, 
         state.done = True
         state.up.set()
         await asyncio.gather(*clients)
-        faults = await state.judge()
+        faults = await state.judge(patience_s)
     print(
         f"{kills} kills, {state.hit} calls were running when hit, {len(state.received)} calls in all, "
         f"{sum(r.completed for r in state.received)} completed, {len(faults)} faults"
@@ -120,5 +122,5 @@ async def test_kills_under_load_lose_and_double_nothing(tmp_path: Path) -> None:
 
 
 async def test_the_check_finds_a_suite_that_answers_before_it_writes(tmp_path: Path) -> None:
-    _, faults = await run(tmp_path, 2, (str(Path(__file__).with_name("ack_first.py")),))
+    _, faults = await run(tmp_path, 2, (str(Path(__file__).with_name("ack_first.py")),), patience_s=2)
     assert faults

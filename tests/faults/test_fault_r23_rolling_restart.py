@@ -20,7 +20,7 @@ from headgate_testing.traffic import failed, percentile_ms, summary
 
 pytestmark = [pytest.mark.faults, pytest.mark.servers, pytest.mark.asyncio(loop_scope="module")]
 
-CALLS, ROUNDS = count(2_000, 10_000), count(1, 3)
+CALLS, ROUNDS = count(1_000, 10_000), count(1, 3)
 # A second of stream: every restart meets some that are running.
 LONG = Script(tokens=["word "] * 50, pause=0.02)
 

@@ -13,7 +13,7 @@ from headgate_testing.shapes import SEPARATE
 
 pytestmark = [pytest.mark.faults, pytest.mark.asyncio(loop_scope="function")]
 
-ORDERS = count(5, 20)
+ORDERS = count(3, 20)
 PATIENCE_S = 10
 GIVES_UP = (str(Path(__file__).with_name("gives_up.py")),)
 

@@ -182,8 +182,11 @@ class Cluster:
                         await asyncio.sleep(0.05)
 
     async def end(self) -> None:
-        """End what still runs, all at once."""
-        await asyncio.gather(*(asyncio.to_thread(process.end, 15) for process in self.processes.values()))
+        """End what still runs; metering last, since the others bring it their usage before they end."""
+        metering = self.of("metering")
+        others = [process for process in self.processes.values() if process not in metering]
+        for together in (others, metering):
+            await asyncio.gather(*(asyncio.to_thread(process.end, 15) for process in together))
 
 
 _LETS_IN: Mapping[str, Callable[[GrpcChannel, Options], Awaitable[object]]] = {

@@ -9,7 +9,7 @@ import httpx2
 
 from headgate_credentials import generate
 from headgate_testing.proxy import Proxy
-from headgate_testing.scene import Scene, bound
+from headgate_testing.scene import Scene, bound, count
 from headgate_testing.traffic import Answer, failed, percentile_ms, summary
 
 KINDS = ("killed", "stopped", "black-holed")
@@ -127,8 +127,8 @@ class Judged:
 
 
 async def judged_outage(found: Scene, outage: Outage, how: str, calls: int) -> Judged:
-    """An outage that lasts for so many calls of known keys, with a quarter as many before and after it."""
-    traffic = found.traffic()
+    """An outage that lasts for so many calls of known keys, with a quarter as many before it, and after it."""
+    traffic = found.traffic(rate=count(150, 200))
     async with traffic.flowing():
         await traffic.until(calls // 4)
         began = time.monotonic()

@@ -68,10 +68,14 @@ class OwnServer:
         self._signal(signal.SIGCONT)
 
     def _signal(self, number: signal.Signals) -> None:
-        if self._child is not None and self._child.poll() is None:
-            for pid in [self._child.pid, *_children(self._child.pid)]:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, number)
+        if self._child is None or self._child.poll() is not None:
+            return
+        children = _children(self._child.pid)
+        os.kill(self._child.pid, number)
+        # Once it stands still it makes no more of them.
+        for pid in {*children, *_children(self._child.pid)}:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
 
 def _children(pid: int) -> list[int]:
