@@ -48,14 +48,15 @@ class ServerOptions:
     A connection older than `max_connection_age_ms` (gRPC adds ±10 %) gets no new calls and is left once its calls
     have ended: clients then resolve their target again and find replicas that came later; 0 is never.
     `min_ping_interval_ms` is what clients' keepalive may do; half of ChannelOptions.keepalive_s, since clocks are not
-    exact. `drain_wait_s` is the time between saying NOT_SERVING and refusing calls; it is not waited for when no
-    client follows the health.
+    exact. A gateway holds the streams of all its clients on one connection to each inference; beyond
+    `max_streams_per_connection` a call would wait until another ends. `drain_wait_s` is the time between saying
+    NOT_SERVING and refusing calls; it is not waited for when no client follows the health.
     """
 
     max_request_bytes: int = 32 * 1024 * 1024
     max_reply_bytes: int = MAX_REPLY_BYTES
     max_metadata_bytes: int = 16 * 1024
-    max_streams_per_connection: int = 1000
+    max_streams_per_connection: int = 10_000
     max_connection_age_ms: int = 600_000
     min_ping_interval_ms: int = 500
     keepalive_ms: int = 20_000
