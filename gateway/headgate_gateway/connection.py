@@ -21,6 +21,9 @@ from headgate_gateway.wire import Wire, joined
 
 log = structlog.get_logger()
 
+# By its class a member of an enumeration is found slowly, several times in a request.
+_BEGIN, _HEAD, _BODY = Phase
+
 Serve = Callable[[Wire], Coroutine[None, None, None]]
 Refuse = Callable[[str, str], bytes]
 
@@ -46,9 +49,10 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         # What follows the last request is not looked at, rather than be a fault that costs its reply.
         self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
-        self._phase = Phase.BEGIN
+        self._phase = _BEGIN
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
+        self._size = 0
         self._head_bytes = 0
         self._ignored_bytes = 0
         self._broken = False
@@ -103,29 +107,32 @@ class Connection(asyncio.Protocol):
     # From the parser.
 
     def on_message_begin(self) -> None:
-        self._phase = Phase.HEAD
+        self._phase = _HEAD
         self._url = b""
         self._headers = []
+        self._size = 0
         self._head_bytes = 0
 
     def on_url(self, url: bytes) -> None:
         self._url += url
+        self._size += len(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name.lower(), value))
+        self._size += len(name) + len(value) + 4
 
     def on_headers_complete(self) -> None:
         parser = self._parser
         version, method = parser.get_http_version(), parser.get_method()
         fields = joined(self._headers)
-        fault = self._limits.fault_of_head(self._url, self._headers, fields, version)
+        fault = self._limits.fault_of_head(self._size, self._headers, fields, version)
         if parser.should_upgrade() and method not in (b"GET", b"HEAD"):
             fault = UPGRADE  # the parser would take the body for the other protocol
         request = Request(self, self._address, method.decode(), _target(self._url), {} if fault else fields)
         request.keep_alive = version != "1.0" and parser.should_keep_alive()
         if fault:
             request.refusal = malformed(fault)
-        self._phase = Phase.BODY
+        self._phase = _BODY
         self._head_bytes = 0
         self._newest = request
         if self._is_free():
@@ -139,7 +146,7 @@ class Connection(asyncio.Protocol):
             self._newest.feed(data)
 
     def on_message_complete(self) -> None:
-        self._phase = Phase.BEGIN
+        self._phase = _BEGIN
         if self._newest is not None:
             self._newest.feed_end()
 
@@ -201,7 +208,7 @@ class Connection(asyncio.Protocol):
         """Read no more. A request that is whole keeps its reply; one that broke off gets this one instead."""
         self._broken = True
         self._patience.expect_nothing()
-        whole, newest = self._phase is not Phase.BODY, self._newest
+        whole, newest = self._phase is not _BODY, self._newest
         if whole and newest is not None and not newest.ended:
             newest.keep_alive = False
             return
@@ -214,12 +221,13 @@ class Connection(asyncio.Protocol):
 
     def _watch(self, size: int) -> None:
         """Time what is due next; count what has come of a head, or of a body that nobody waits for."""
-        if self._phase is Phase.BODY:
+        phase = self._phase
+        if phase is _BODY:
             self._patience.expect(self._limits.body_timeout)
             self._ignored_bytes += size if self._newest is None or self._newest.ended else 0
             if self._ignored_bytes > MAX_IGNORED_BYTES:
                 self._transport.abort()
-        elif self._phase is Phase.HEAD or self._is_free():
+        elif phase is _HEAD or self._is_free():
             self._head_bytes += size
             if self._head_bytes > self._limits.header_bytes:
                 self._break(self._limits.headers_too_large)
@@ -229,9 +237,9 @@ class Connection(asyncio.Protocol):
             self._patience.expect_nothing()
 
     def _late(self) -> None:
-        if self._phase is Phase.BODY and not self.flow.reading:
+        if self._phase is _BODY and not self.flow.reading:
             self._patience.expect(self._limits.body_timeout)
-        elif self._phase is Phase.BEGIN and not self._head_bytes:
+        elif self._phase is _BEGIN and not self._head_bytes:
             self._transport.close()
         else:
             self._break(TOO_SLOW)

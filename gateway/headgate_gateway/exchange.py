@@ -23,6 +23,7 @@ JSON = "application/json"
 
 _PUBLIC = {"server": "headgate", "x-api-version": API_VERSION}
 _PRIVATE = {**_PUBLIC, "vary": "Authorization"}
+_PRIVATE_JSON = {**_PRIVATE, "content-type": JSON, "cache-control": "private, no-store"}
 # Of a client's header fields, besides its ids, only these get behind the gateway.
 _FORWARDED = (
     (b"authorization", "authorization"),
@@ -171,10 +172,11 @@ class Exchange:
         self.record.reason = error.reason.value
 
     def _fields(self, metadata: Mapping[str, str], content_type: str) -> dict[str, str]:
-        fields = dict(_PUBLIC if self.public else _PRIVATE)
-        fields["content-type"] = content_type
         if content_type is JSON and not self.public:
-            fields["cache-control"] = "private, no-store"
+            fields = dict(_PRIVATE_JSON)
+        else:
+            fields = dict(_PUBLIC if self.public else _PRIVATE)
+            fields["content-type"] = content_type
         fields["x-request-id"] = self.record.request_id
         fields["x-call-id"] = self.call_id
         fields["x-response-time-ms"] = str(int((self._edge.clock.monotonic() - self._started) * 1000))
@@ -182,10 +184,9 @@ class Exchange:
             # The client was not told to go on, so what it sends next need not be the body that was announced.
             fields["connection"] = "close"
         shown = _shown(tuple(metadata))
-        if len(shown) == len(metadata):
-            fields.update(metadata)
-        else:
-            fields.update((name, metadata[name]) for name in shown)
+        if len(shown) < len(metadata):
+            metadata = {name: metadata[name] for name in shown}
+        fields.update(metadata)
         return fields
 
     # The end.

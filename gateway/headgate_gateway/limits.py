@@ -4,7 +4,6 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from itertools import chain
 
 # What a client may go on sending after its request was answered, before it is cut off.
 MAX_IGNORED_BYTES = 64 * 1024 * 1024
@@ -40,13 +39,13 @@ class Limits:
 
     def fault_of_head(
         self,
-        url: bytes,
+        size: int,
         headers: Sequence[tuple[bytes, bytes]],
         fields: Mapping[bytes, bytes],
         http_version: str,
     ) -> str:
-        """What is wrong with a request's head, empty when nothing is. `fields` are the `headers`, joined."""
-        size = len(url) + 4 * len(headers) + sum(map(len, chain.from_iterable(headers)))
+        """What is wrong with a request's head of `size` bytes, empty when nothing is. `fields` are the `headers`,
+        joined."""
         if size > self.header_bytes:
             return self.headers_too_large
         if len(headers) > self.header_fields:

@@ -64,12 +64,14 @@ class Request:
         self._unread += data
         if len(self._unread) > HIGH_WATER:
             self._flow.pause_reading()
-        self._wake()
+        if self._waiting is not None:
+            self._wake()
 
     def feed_end(self) -> None:
         """The body is whole."""
         self._more = False
-        self._wake()
+        if self._waiting is not None:
+            self._wake()
 
     def abandon(self) -> None:
         """The client has gone."""
