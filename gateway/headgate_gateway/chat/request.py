@@ -129,8 +129,16 @@ class ChatRequest:
         naming the field."""
         body, tree = self._body, self._tree
         spec.model = body.model
-        for index, (message, raw) in enumerate(zip(body.messages, _trees(tree, "messages"), strict=True)):
-            _add_message(spec, message, raw, index)
+        add = spec.messages.add
+        for message, raw in zip(body.messages, _trees(tree, "messages"), strict=True):
+            role, content = ROLES.get(message.role), message.content
+            if type(content) is str and role is not None:
+                made = add(role=role, text=content)
+            else:
+                made = add(role=role)
+                _fill_parts(made, message, len(spec.messages) - 1)
+            if len(raw) > 2:
+                _rest_of_message(made, message, raw)
         if len(tree) > 2:
             self._fill_options(spec)
 
@@ -171,21 +179,16 @@ def _set_sampling(spec: GenerationSpec, body: _Body) -> None:
         spec.sampling.stop.extend(body.stop)
 
 
-def _add_message(spec: GenerationSpec, message: _Message, raw: Tree, index: int) -> None:
-    role = ROLES.get(message.role)
-    if role is None:
-        field = f"messages[{index}].role"
-        raise malformed(f"Field '{field}' must be one of {', '.join(ROLES)}.", field)
-    content = message.content
-    made = spec.messages.add(role=role, text=content if isinstance(content, str) else None)
-    if isinstance(content, list):
-        at = f"messages[{index}].content"
-        made.parts.extend(part_of(part, f"{at}[{place}]") for place, part in enumerate(content))
-    elif content is None and role != ROLE_ASSISTANT:
-        field = f"messages[{index}].content"
-        raise malformed(f"Field '{field}' is missing.", field)
-    if len(raw) > 2:
-        _rest_of_message(made, message, raw)
+def _fill_parts(made: Message, message: _Message, index: int) -> None:
+    """Content that is not one text."""
+    at = f"messages[{index}]"
+    if message.role not in ROLES:
+        raise malformed(f"Field '{at}.role' must be one of {', '.join(ROLES)}.", f"{at}.role")
+    at += ".content"
+    if isinstance(message.content, list):
+        made.parts.extend(part_of(part, f"{at}[{place}]") for place, part in enumerate(message.content))
+    elif made.role != ROLE_ASSISTANT:
+        raise malformed(f"Field '{at}' is missing.", at)
 
 
 def _rest_of_message(made: Message, message: _Message, raw: Tree) -> None:
