@@ -31,8 +31,10 @@ def token_headers(metadata: dict[str, str], bucket: BucketState, now_ms: int) ->
 
 def duration(ms: int) -> str:
     """A duration as OpenAI writes it: `12ms`, `1.5s`, `6m0s`; never negative."""
+    if ms <= 0:
+        return "0ms"
     if ms < 1000:
-        return f"{max(ms, 0)}ms"
+        return f"{ms}ms"
     minutes, rest = divmod(ms, 60_000)
     seconds, fraction = divmod(rest, 1000)
     text = f"{seconds}.{fraction:03d}".rstrip("0") + "s" if fraction else f"{seconds}s"
