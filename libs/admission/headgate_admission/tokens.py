@@ -1,5 +1,7 @@
 """Token rates (RATE-13): an estimate is reserved before the call runs and corrected as tokens flow."""
 
+from msgspec import Struct
+
 from headgate_admission.errors import limit_reached, metering_is_away
 from headgate_admission.headers import token_headers
 from headgate_admission.leases import Leases, state_of
@@ -13,15 +15,12 @@ from headgate_rpc.errors import HeadgateError
 TOKENS = "tokens"
 
 
-class TokenReservation:
+class TokenReservation(Struct, gc=False):
     """Tokens taken from the caller's bucket; nothing at all where no token limit applies."""
 
-    __slots__ = ("_bucket_id", "_leases", "units")
-
-    def __init__(self, leases: Leases, bucket_id: str | None, units: int) -> None:
-        self._leases = leases
-        self._bucket_id = bucket_id
-        self.units = units
+    _leases: Leases
+    _bucket_id: str | None
+    units: int
 
     def correct(self, units: int) -> None:
         """The call has cost this many tokens in all, as far as is known; may be called again and again."""

@@ -1,6 +1,6 @@
 """The accounting of one call: intent before the first provider byte, progress while it runs, one settle."""
 
-from typing import NamedTuple
+from msgspec import Struct
 
 from headgate.metering.v1.metering_pb2 import (
     EVENT_KIND_CHECKPOINT,
@@ -20,9 +20,9 @@ CHECKPOINT_UNITS = 32
 _ID_LENGTH = 36
 
 
-class Settlement(NamedTuple):
+class Settlement(Struct, frozen=True, gc=False):
     """How a call ended. Times in milliseconds; `price` only where another one holds than the intent's, after a
-    fallback to another model. A tuple, since a frozen dataclass takes four times as long to make."""
+    fallback to another model."""
 
     outcome: "Outcome.ValueType"
     counts: TokenCounts

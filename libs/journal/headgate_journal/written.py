@@ -1,12 +1,12 @@
 """An event as it stands in the journal: its bytes, and what is asked of it on the way to metering."""
 
-from typing import NamedTuple
+from msgspec import Struct
 
 from headgate.metering.v1.metering_pb2 import UsageEvent
 
 
-class Written(NamedTuple):
-    """A tuple, for there are two in every call. `time_ms` is Unix time, `payload` the serialised event."""
+class Written(Struct, frozen=True, gc=False):
+    """`time_ms` is Unix time, `payload` the serialised event."""
 
     seq: int
     kind: int

@@ -1,6 +1,6 @@
 """What is believed of a provider's usage, and what is billed."""
 
-from typing import NamedTuple
+from msgspec import Struct
 
 from headgate.inference.v1 import inference_pb2 as pb
 from headgate_money import TokenCounts
@@ -9,7 +9,7 @@ from headgate_money import TokenCounts
 _ABSURD = 10**9
 
 
-class Estimate(NamedTuple):
+class Estimate(Struct, frozen=True, gc=False):
     """What is known of a call's size before it runs: bytes and tokens of its input, the most output it can make,
     and the most its caller allows (None: no limit)."""
 
@@ -19,7 +19,7 @@ class Estimate(NamedTuple):
     allowed_output: int | None
 
 
-class Bill(NamedTuple):
+class Bill(Struct, frozen=True, gc=False):
     """What a call is booked with. `as_stated`: with the very figures of the provider."""
 
     counts: TokenCounts

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from msgspec import Struct
+
 from headgate.inference.v1 import inference_pb2 as pb
 from headgate.registry.v1.registry_pb2 import Price
 from headgate_inference.adapters.transport import Target
@@ -34,8 +36,7 @@ class Model:
     rates: Rates
 
 
-@dataclass(slots=True)
-class Attempt:
+class Attempt(Struct, gc=False):
     """One try at one deployment of `model`. `target` is None where nothing is sent over a network; `deadline` and
     `first_token_by` are on the loop's clock. `http_status` is filled in by the adapter, 0 until an answer came."""
 
@@ -49,8 +50,7 @@ class Attempt:
     http_status: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True, gc=False):
     """Events that were ready together. `units` counts the pieces of content in them."""
 
     events: Sequence[pb.StreamEvent]
