@@ -2,10 +2,17 @@
 
 import json
 import random
+from typing import TypeVar
 
+import msgspec
 import pytest
 
 from headgate_telemetry.lines import iso_time, render
+from headgate_telemetry.record import AttemptRecord, CallRecord, EdgeRecord
+from headgate_telemetry.request_log import attempt_line, call_line, edge_line
+from headgate_telemetry.trace import new_trace
+
+Record = TypeVar("Record", bound=msgspec.Struct)
 
 FORGERIES = ["\r", "\n", "\r\n", "\x1b[2K\x1b[1A", "\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x9b31m",
              "\x7f", "\x00", '"', "\\", '"}\n{"event":"request"', "\u202e", "\ufeff", "\ud800", "😀", "ä"]  # fmt: skip
@@ -27,6 +34,30 @@ def test_a_thousand_mixes_of_forgeries_are_a_thousand_lines():
     lines = b"".join(render({"event": mix}) for mix in mixes).decode().splitlines()
     assert len(lines) == 1000
     assert all(json.loads(line) for line in lines)
+
+
+def forged(record: Record, draw: random.Random) -> Record:
+    """The record with forgeries in every text there is."""
+    mixes = {
+        each.name: "x" + "".join(draw.choices(FORGERIES, k=6))
+        for each in msgspec.structs.fields(record)
+        if each.type is str
+    }
+    return msgspec.structs.replace(record, **mixes)
+
+
+def test_ten_thousand_forged_requests_are_as_many_lines_each_with_its_event():
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    draw, trace, written, meant = random.Random(seed), new_trace(), [], []
+    for _ in range(10_000):
+        call = forged(CallRecord("", "", "", "", trace, 1), draw)
+        attempt = forged(AttemptRecord(1, "", "", "", trace, 1), draw)
+        edge = forged(EdgeRecord("", "", "", trace, 1), draw)
+        written += [call_line(call, "s"), attempt_line(call, attempt, "s"), edge_line(edge, "s")]
+        meant += ["request", "attempt", "request"]
+    lines = b"".join(written).decode().splitlines()
+    assert [json.loads(line)["event"] for line in lines] == meant
 
 
 @pytest.mark.parametrize(
