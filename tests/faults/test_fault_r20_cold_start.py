@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from headgate_testing.cluster import ClusterSpec
-from headgate_testing.outage import ask
+from headgate_testing.outage import ask, until_alive
 from headgate_testing.process import Process
 from headgate_testing.scene import Scene, scene
 from headgate_testing.shapes import SEPARATE
@@ -87,20 +87,12 @@ async def test_with_neither_disk_nor_registry_it_is_alive_and_not_ready(found: S
             shutil.rmtree(snapshots)
         inference(found).spawn()
         (ops,) = found.cluster.ops_of("inference")
-        async with asyncio.timeout(20), httpx2.AsyncClient() as http:
-            while not await alive(http, ops):
-                await asyncio.sleep(0.05)
+        async with httpx2.AsyncClient() as http:
+            await until_alive(http, ops)
             assert (await http.get(f"{ops}/readyz")).status_code == 503
             assert (await ask(found, found.keys[0])).status_code == 503
     await asyncio.to_thread(inference(found).wait_ready)
     assert await calls(found, 50) == []
-
-
-async def alive(http: httpx2.AsyncClient, ops: str) -> bool:
-    try:
-        return (await http.get(f"{ops}/healthz")).status_code == 200
-    except httpx2.TransportError:
-        return False
 
 
 async def eventually_ok(found: Scene) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -166,3 +167,14 @@ async def ask(found: Scene, key: str) -> httpx2.Response:
     headers = {"authorization": f"Bearer {key}"}
     async with httpx2.AsyncClient(timeout=30) as http:
         return await http.post(f"{found.cluster.url}/v1/chat/completions", json=body, headers=headers)
+
+
+async def until_alive(http: httpx2.AsyncClient, ops: str, patience_s: float = 20) -> None:
+    """Wait until the process whose operators' listener is at `ops` says that it lives, ready or not. Raises
+    TimeoutError."""
+    async with asyncio.timeout(patience_s):
+        while True:
+            with suppress(httpx2.TransportError):
+                if (await http.get(f"{ops}/healthz")).status_code == 200:
+                    return
+            await asyncio.sleep(0.05)
