@@ -104,6 +104,18 @@ def test_a_url_becomes_a_request_line_and_a_host(url: str, start: bytes) -> None
     assert Target.of(url, {}, 1.0).template.request({}, b"") == start + b"Content-Length: 0\r\n\r\n"
 
 
+def test_percent_signs_and_values_that_change_are_sent_as_they_are() -> None:
+    template = Target.of("http://h/%25", {"a%b": "%b", "keep": "100%"}, 1.0).template
+    for value in ("%d", "%%", "x"):
+        assert template.request({"%s": value, "A%B": value}, b"%b%") == (
+            b"POST /%25 HTTP/1.1\r\nHost: h\r\nkeep: 100%\r\n"
+            + f"%s: {value}\r\nA%B: {value}\r\n".encode()
+            + b"Content-Length: 3\r\n\r\n%b%"
+        )
+    with pytest.raises(ValueError, match="twice"):
+        template.request({"x": "1", "X": "2"}, b"")
+
+
 @pytest.mark.parametrize(
     "url", ["ftp://h/", "h:1", "http://", "/x", "http://h:0/", "http://h:99999/", "http://["]
 )

@@ -2,8 +2,7 @@
 
 import base64
 import re
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from yarl import URL
@@ -33,31 +32,39 @@ class PostTemplate:
     """A POST to one URL with constant headers; credentials in the URL become Basic authorization unless there is
     an Authorization header. Raises ValueError for headers that cannot be sent."""
 
-    __slots__ = ("_lines", "_prefix", "_start")
+    __slots__ = ("_forms", "_lines", "_start")
 
     def __init__(self, url: URL, headers: Mapping[str, str]) -> None:
         self._start = f"POST {url.raw_path_qs} HTTP/1.1\r\nHost: {url.host_port_subcomponent}\r\n".encode(
             "ascii"
         )
         self._lines = {"authorization": _basic(url)} if url.raw_user is not None else {}
-        self._lines.update(_lines(headers.items()))
-        self._prefix = self._start + b"".join(self._lines.values())
+        self._lines.update(
+            {_key(name): b"%b: %b\r\n" % (name.encode(), _value(headers[name])) for name in headers}
+        )
+        # One for each set of names that requests bring, and those are ours: no caller names a header.
+        self._forms: dict[tuple[str, ...], bytes] = {}
 
     def request(self, headers: Mapping[str, str], body: bytes) -> bytes:
         """One request; `headers` win over the constant ones of the same name. Raises ValueError for a name or
         value that cannot be sent."""
-        own = _lines(headers.items())
-        prefix = self._prefix
-        if not own.keys().isdisjoint(self._lines):
-            prefix = self._start + b"".join(line for name, line in self._lines.items() if name not in own)
-        return b"".join((prefix, *own.values(), b"Content-Length: %d\r\n\r\n" % len(body), body))
+        names = tuple(headers)
+        form = self._forms.get(names)
+        if form is None:
+            form = self._forms[names] = self._form(names)
+        return form % (*map(_value, headers.values()), len(body), body)
+
+    def _form(self, names: tuple[str, ...]) -> bytes:
+        """A request with places for the values of these headers, the length and the body."""
+        own = {_key(name): name for name in names}
+        if len(own) < len(names):
+            raise ValueError("a header is given twice")
+        kept = (line for name, line in self._lines.items() if name not in own)
+        start = b"".join((self._start, *kept)).replace(b"%", b"%%")
+        lines = (b"%b: %%b\r\n" % name.replace("%", "%%").encode() for name in names)
+        return b"".join((start, *lines, b"Content-Length: %d\r\n\r\n%b"))
 
 
-def _lines(headers: Iterable[tuple[str, str]]) -> dict[str, bytes]:
-    return {_key(name): _line(name, value) for name, value in headers}
-
-
-@lru_cache(256)
 def _key(name: str) -> str:
     key = name.lower()
     if not _NAME.fullmatch(name) or key in _OURS:
@@ -65,10 +72,10 @@ def _key(name: str) -> str:
     return key
 
 
-def _line(name: str, value: str) -> bytes:
+def _value(value: str) -> bytes:
     if not value.isprintable() and not _VALUE(value):
-        raise ValueError(f"the value of the header {name!r} has control characters")
-    return f"{name}: {value}\r\n".encode()
+        raise ValueError("the value of a header has control characters")
+    return value.encode()
 
 
 def _basic(url: URL) -> bytes:
