@@ -5,7 +5,6 @@ JSON, byte for byte. All functions raise ValueError (msgspec's errors are) for w
 
 import base64
 import struct
-from dataclasses import dataclass
 
 import msgspec
 
@@ -33,8 +32,7 @@ class ProviderSpokeError(ValueError):
         self.fields = fields
 
 
-@dataclass(slots=True)
-class Chunk:
+class Chunk(msgspec.Struct, gc=False):
     """One event of a stream. `units` counts the choice deltas that carry content."""
 
     event: pb.StreamEvent
