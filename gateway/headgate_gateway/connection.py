@@ -59,6 +59,7 @@ class Connection(asyncio.Protocol):
         self._newest: Request | None = None
         self._running: Request | None = None
         self._task: asyncio.Task[None] | None = None
+        self._bell: asyncio.Future[None] | None = None
         self._waiting: deque[Request] = deque()
         self._patience = Patience(self._loop, limits.idle_timeout, self._late, self._close)
 
@@ -78,6 +79,7 @@ class Connection(asyncio.Protocol):
         self._patience.end()
         self._waiting.clear()
         self._abandon()
+        self._ring()
         self.flow.resume_writing()
         del self._parser, self._patience  # both lead back here: the collector would have to come for them
 
@@ -152,22 +154,43 @@ class Connection(asyncio.Protocol):
 
     # Requests, one after the other.
 
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being answered."""
+        return not self._is_free()
+
     def _is_free(self) -> bool:
         return self._running is None or self._running.ended
 
     def _start(self, request: Request) -> None:
         self._running = request
-        self._task = task = self._loop.create_task(self._serve(request))
-        self._opened.tasks.add(task)
-        task.add_done_callback(self._served)
+        if self._task is None:
+            self._task = task = self._loop.create_task(self._serve_all())
+            self._opened.tasks.add(task)
+            task.add_done_callback(self._opened.tasks.discard)
+        else:
+            self._ring()
 
-    def _served(self, task: asyncio.Task[None]) -> None:
-        self._opened.tasks.discard(task)
-        fault = None if task.cancelled() else task.exception()
-        if fault is not None:
+    async def _serve_all(self) -> None:
+        """Serve what runs, and wait for the next. One task for all requests of a connection: a new one for each costs
+        more than the wait."""
+        served: Request | None = None
+        try:
+            while (request := self._running) is not served and request is not None:
+                await self._serve(request)
+                served = request
+                if self._running is request and not self._transport.is_closing() and request.ended:
+                    self._bell = self._loop.create_future()
+                    await self._bell
+        except Exception as fault:
             log.error("unhandled fault of the listener", exc_info=fault)
-        if task is self._task and not self._is_free():
-            self._transport.close()  # half a reply, or none: nothing that follows would be understood
+        finally:
+            self._transport.close()  # after half a reply, or none, nothing that follows would be understood
+
+    def _ring(self) -> None:
+        """Let the task look whether there is a request. While it still has one, it looks by itself."""
+        if self._bell is not None and not self._bell.done():
+            self._bell.set_result(None)
 
     def reply_ended(self) -> None:
         """For the running request: the next one may run."""

@@ -46,7 +46,7 @@ class GatewayServer:
     @property
     def running(self) -> int:
         """Requests being answered now, streams among them."""
-        return len(self._opened.tasks)
+        return sum(connection.busy for connection in self._opened.connections)
 
     async def stop(self, grace: float) -> None:
         """Take no more requests, let running ones end for at most `grace` seconds, then cut them."""

@@ -268,6 +268,39 @@ class TestConnections:
         await connection.send(CHAT + STREAM + PROBE * 3 + CHAT)
         assert [(await connection.reply()).status for _ in range(6)] == [200] * 6
 
+    async def test_a_connection_has_one_task_that_ends_with_it(self, front: Front) -> None:
+        connection, open_tasks = await front.connect(), front.server._opened.tasks
+        tasks = set()
+        for _ in range(3):
+            await connection.send(CHAT)
+            assert (await connection.reply()).status == 200
+            tasks |= open_tasks
+            assert front.server.running == 0
+        assert len(tasks) == 1
+        await connection.close()
+        await asyncio.wait(tasks, timeout=10)
+        assert not open_tasks
+
+    async def test_a_request_that_is_being_answered_is_counted(self, front: Front) -> None:
+        front.channel.streams["StreamGenerate"] = [text_delta("a"), asyncio.Event().wait()]
+        connection = await front.connect()
+        await connection.send(STREAM)
+        await connection.head()
+        assert front.server.running == 1
+
+    async def test_a_fault_behind_a_reply_ends_the_connection(self) -> None:
+        def odd(record: EdgeRecord) -> None:
+            raise KeyError("odd")
+
+        server = build_server(SETTINGS, build(SETTINGS, Clients.over(FakeChannel()), odd, lambda: []))
+        connection = await RawConnection.open(await server.start())
+        with capture_logs() as logs:
+            await connection.send(PROBE * 2)
+            assert (await connection.reply()).status == 200
+            assert await connection.closed() == b""
+        assert [entry["event"] for entry in logs] == ["unhandled fault of the listener"]
+        await server.stop(0)
+
     async def test_garbage_behind_a_request_does_not_cost_its_answer(self, front: Front) -> None:
         connection = await front.connect()
         await connection.send(CHAT + b"NONSENSE\r\n\r\n")
