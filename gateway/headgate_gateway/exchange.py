@@ -172,21 +172,19 @@ class Exchange:
         self.record.reason = error.reason.value
 
     def _fields(self, metadata: Mapping[str, str], content_type: str) -> dict[str, str]:
+        shown = _shown(tuple(metadata))
+        fields = dict(metadata) if len(shown) == len(metadata) else {name: metadata[name] for name in shown}
         if content_type is JSON and not self.public:
-            fields = dict(_PRIVATE_JSON)
+            fields.update(_PRIVATE_JSON)
         else:
-            fields = dict(_PUBLIC if self.public else _PRIVATE)
+            fields.update(_PUBLIC if self.public else _PRIVATE)
             fields["content-type"] = content_type
-        fields["x-request-id"] = self.record.request_id
-        fields["x-call-id"] = self.call_id
+        fields.setdefault("x-request-id", self.record.request_id)
+        fields.setdefault("x-call-id", self.call_id)
         fields["x-response-time-ms"] = str(int((self._edge.clock.monotonic() - self._started) * 1000))
         if self.body_unread and b"expect" in self.wire.fields:
             # The client was not told to go on, so what it sends next need not be the body that was announced.
             fields["connection"] = "close"
-        shown = _shown(tuple(metadata))
-        if len(shown) < len(metadata):
-            metadata = {name: metadata[name] for name in shown}
-        fields.update(metadata)
         return fields
 
     # The end.
