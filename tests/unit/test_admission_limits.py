@@ -207,3 +207,12 @@ async def test_policies_are_the_pushed_ones_once_metering_has_spoken() -> None:
 )  # fmt: skip
 def test_durations_read_as_openai_writes_them(ms: int, text: str) -> None:
     assert duration(ms) == text
+
+
+async def test_a_start_waits_for_the_policies_but_not_for_ever() -> None:
+    rig = AdmissionRig()
+    await rig.admission.policies_arrived(0.0)  # nobody follows yet: they do not come
+    await rig.admission.start()
+    await rig.admission.policies_arrived(10.0)
+    assert rig.admission._policies_watch.ready.is_set()
+    await rig.admission.stop()

@@ -117,6 +117,13 @@ class Admission:
         else:
             await self._thread.start(self._credentials_watch)
 
+    async def policies_arrived(self, wait_s: float) -> None:
+        """Returns when metering's policies are there. After `wait_s` seconds without them the built-in ones have to
+        do: they are stricter than most, and a call that its own policy allows must not be refused at a start."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._policies_watch.ready.wait()
+
     async def stop(self) -> None:
         """Stops following."""
         if self._thread is not None:

@@ -17,6 +17,9 @@ from headgate_rpc.watch_gauges import watch_gauges
 # Large batches halve what the ledger costs; a finished call still shows well within 2 s (USE-4).
 SHIP_EVERY_S = 0.1
 
+# A metering that starts at the same time is there by then; without one inference serves by the built-in policies.
+POLICIES_WAIT_S = 4.0
+
 
 class UsageJournal:
     """An open journal and what brings it to metering: begins before the first call, ends after the last one."""
@@ -56,13 +59,18 @@ def _host(site: Site) -> Hosted:
         clock=site.clock,
         snapshots=None if peers.are_here("registry", "routing") else site.snapshots,
     )
+
+    async def arrived() -> None:
+        await app.arrived()
+        await site.admission.policies_arrived(POLICIES_WAIT_S)
+
     watch_journal(site.telemetry.metrics, journal, shipper)
     watch_catalogue(site.telemetry.metrics, app)
     watch_gauges(site.telemetry.metrics, app.watches)
     return Hosted(
         app.servicer,
         [UsageJournal(journal, shipper), app],
-        arrived=app.arrived,
+        arrived=arrived,
         failing=lambda: () if journal.accepts_calls else ("journal",),
     )
 
