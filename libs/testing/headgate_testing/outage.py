@@ -11,7 +11,7 @@ import httpx2
 from headgate_credentials import generate
 from headgate_testing.proxy import Proxy
 from headgate_testing.scene import Scene, bound, count
-from headgate_testing.traffic import Answer, failed, percentile_ms, summary
+from headgate_testing.traffic import Answer, failed, lasting_ms, percentile_ms, summary
 
 KINDS = ("killed", "stopped", "black-holed")
 
@@ -88,11 +88,14 @@ class Judged:
         """All of them."""
         return [*self.before, *self.finding_out, *self.away, *self.after]
 
-    def penalty_ms(self, answers: list[Answer]) -> float:
-        """What the p99 of these is above that of the calls before."""
-        return percentile_ms(answers, 0.99) - percentile_ms(self.before, 0.99)
+    @property
+    def penalties_ms(self) -> tuple[float, float]:
+        """What the p99 is above that of the calls before: while it is found out, and later, as far as that lasts."""
+        later = lasting_ms(self.away, 0.99) - lasting_ms(self.before, 0.99)
+        return percentile_ms(self.finding_out, 0.99) - percentile_ms(self.before, 0.99), later
 
     def __str__(self) -> str:
+        finding_out, later = self.penalties_ms
         times = " ".join(
             f"{name} {percentile_ms(answers, 0.5):.0f}/{percentile_ms(answers, 0.99):.0f}"
             for name, answers in (
@@ -103,7 +106,8 @@ class Judged:
             )
         )
         return (
-            f"{len(self.answers)} calls, {summary(self.answers)}; p50/p99 in ms: {times}; an unknown key got "
+            f"{len(self.answers)} calls, {summary(self.answers)}; p50/p99 in ms: {times}; penalty "
+            f"{finding_out:+.0f}, then {later:+.0f} ms; an unknown key got "
             f"{self.unknown.status_code}; {len(self.faults)} faults in the bill; normal after {self.normal_s:.1f} s"
         )
 
@@ -123,8 +127,8 @@ class Judged:
     @property
     def in_time(self) -> bool:
         """Whether calls took no longer than R20 allows."""
-        late = self.penalty_ms(self.finding_out) > bound(100), self.penalty_ms(self.away) > bound(5)
-        return not any(late)
+        finding_out, later = self.penalties_ms
+        return finding_out <= bound(100) and later <= bound(5)
 
 
 async def judged_outage(found: Scene, outage: Outage, how: str, calls: int) -> Judged:
