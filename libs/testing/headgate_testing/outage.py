@@ -11,7 +11,7 @@ import httpx2
 from headgate_credentials import generate
 from headgate_testing.proxy import Proxy
 from headgate_testing.scene import Scene, bound, count
-from headgate_testing.traffic import Answer, failed, lasting_ms, percentile_ms, summary
+from headgate_testing.traffic import Answer, failed, percentile_ms, summary
 
 KINDS = ("killed", "stopped", "black-holed")
 
@@ -90,9 +90,9 @@ class Judged:
 
     @property
     def penalties_ms(self) -> tuple[float, float]:
-        """What the p99 is above that of the calls before: while it is found out, and later, as far as that lasts."""
-        later = lasting_ms(self.away, 0.99) - lasting_ms(self.before, 0.99)
-        return percentile_ms(self.finding_out, 0.99) - percentile_ms(self.before, 0.99), later
+        """What the p99 is above that of the calls before: while it is found out, and later."""
+        before = percentile_ms(self.before, 0.99)
+        return percentile_ms(self.finding_out, 0.99) - before, percentile_ms(self.away, 0.99) - before
 
     def __str__(self) -> str:
         finding_out, later = self.penalties_ms

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from statistics import median
 
 from headgate_testing.bill import Received
 from headgate_testing.load import MESSAGES, pieces_of
@@ -183,11 +182,3 @@ def percentile_ms(answers: Sequence[Answer], share: float) -> float:
     """The time in ms that a share of the whole (not streamed) answers stayed within; NaN for none."""
     times = sorted(a.seconds for a in answers if a.completed and not a.streamed)
     return times[min(len(times) - 1, math.floor(len(times) * share))] * 1000 if times else math.nan
-
-
-def lasting_ms(answers: Sequence[Answer], share: float, stretch: int = 500) -> float:
-    """The median of the same over stretches of so many answers: what lasts shows in all of them, a moment in which
-    the machine was busy in one."""
-    stretches = [answers[start : start + stretch] for start in range(0, len(answers), stretch)]
-    whole = [part for part in stretches if len(part) == stretch] or [answers]
-    return median(percentile_ms(part, share) for part in whole)
